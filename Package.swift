@@ -16,15 +16,19 @@ let spans: [SwiftSetting] = strict + [.enableExperimentalFeature("Lifetimes")]
 let package = Package(
   name: "interaction-ledger",
   targets: [
+    // Debian's libraries, as they are: a module map and a shim header.
+    .systemLibrary(name: "CLMDB"),
     .systemLibrary(name: "CXXHash"),
 
     // Safe wrappers: the only places with `unsafe` code.
     .target(name: "Bytes", dependencies: ["CXXHash"], swiftSettings: spans),
     .target(name: "Threads", swiftSettings: strict),
     .target(name: "Files", swiftSettings: strict),
+    .target(name: "LMDB", dependencies: ["CLMDB", "Bytes", "Threads"], swiftSettings: spans),
     .testTarget(name: "BytesTests", dependencies: ["Bytes"], swiftSettings: strict),
     .testTarget(name: "ThreadsTests", dependencies: ["Threads"], swiftSettings: strict),
     .testTarget(name: "FilesTests", dependencies: ["Files"], swiftSettings: strict),
+    .testTarget(name: "LMDBTests", dependencies: ["LMDB", "Bytes", "Threads"], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17
