@@ -18,17 +18,27 @@ let package = Package(
   targets: [
     // Debian's libraries, as they are: a module map and a shim header.
     .systemLibrary(name: "CLMDB"),
+    .systemLibrary(name: "CZstd"),
     .systemLibrary(name: "CXXHash"),
+    .systemLibrary(name: "CUTF8Proc"),
+    .systemLibrary(name: "CZlib"),
 
     // Safe wrappers: the only places with `unsafe` code.
     .target(name: "Bytes", dependencies: ["CXXHash"], swiftSettings: spans),
     .target(name: "Threads", swiftSettings: strict),
     .target(name: "Files", swiftSettings: strict),
     .target(name: "LMDB", dependencies: ["CLMDB", "Bytes", "Threads"], swiftSettings: spans),
+    .target(name: "Zlib", dependencies: ["CZlib"], swiftSettings: strict),
+    .target(name: "Zstd", dependencies: ["CZstd"], swiftSettings: spans),
+
+    .target(name: "UTF8Proc", dependencies: ["CUTF8Proc", "Bytes"], swiftSettings: spans),
     .testTarget(name: "BytesTests", dependencies: ["Bytes"], swiftSettings: strict),
     .testTarget(name: "ThreadsTests", dependencies: ["Threads"], swiftSettings: strict),
     .testTarget(name: "FilesTests", dependencies: ["Files"], swiftSettings: strict),
     .testTarget(name: "LMDBTests", dependencies: ["LMDB", "Bytes", "Threads"], swiftSettings: strict),
+    .testTarget(name: "ZstdTests", dependencies: ["Zstd", "Bytes"], swiftSettings: strict),
+    .testTarget(name: "ZlibTests", dependencies: ["Zlib"], swiftSettings: strict),
+    .testTarget(name: "UTF8ProcTests", dependencies: ["UTF8Proc", "Bytes"], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17
