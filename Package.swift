@@ -31,6 +31,11 @@ let package = Package(
     .target(name: "Zlib", dependencies: ["CZlib"], swiftSettings: strict),
     .target(name: "Zstd", dependencies: ["CZstd"], swiftSettings: spans),
 
+    // Debian's C++ library behind an `extern "C"` face. simdjson.pc makes SwiftPM warn, so the library is named here.
+    .target(
+      name: "CSimdJSON", cxxSettings: [.define("SIMDJSON_THREADS_ENABLED")], linkerSettings: [.linkedLibrary("simdjson")]),
+    .target(name: "JSON", dependencies: ["CSimdJSON", "Bytes"], swiftSettings: spans),
+
     .target(name: "UTF8Proc", dependencies: ["CUTF8Proc", "Bytes"], swiftSettings: spans),
     .testTarget(name: "BytesTests", dependencies: ["Bytes"], swiftSettings: strict),
     .testTarget(name: "ThreadsTests", dependencies: ["Threads"], swiftSettings: strict),
@@ -39,6 +44,7 @@ let package = Package(
     .testTarget(name: "ZstdTests", dependencies: ["Zstd", "Bytes"], swiftSettings: strict),
     .testTarget(name: "ZlibTests", dependencies: ["Zlib"], swiftSettings: strict),
     .testTarget(name: "UTF8ProcTests", dependencies: ["UTF8Proc", "Bytes"], swiftSettings: strict),
+    .testTarget(name: "JSONTests", dependencies: ["JSON", "Bytes"], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17
