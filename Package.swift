@@ -39,6 +39,7 @@ let package = Package(
     .target(name: "UTF8Proc", dependencies: ["CUTF8Proc", "Bytes"], swiftSettings: spans),
 
     .target(name: "LedgerCore", dependencies: ["JSON", "UTF8Proc", "Bytes"], swiftSettings: strict),
+    .target(name: "EventLog", dependencies: ["LedgerCore", "JSON", "LMDB", "Zstd", "Bytes", "Files", "Threads"], swiftSettings: strict),
     .testTarget(name: "BytesTests", dependencies: ["Bytes"], swiftSettings: strict),
     .testTarget(name: "ThreadsTests", dependencies: ["Threads"], swiftSettings: strict),
     .testTarget(name: "FilesTests", dependencies: ["Files"], swiftSettings: strict),
@@ -48,6 +49,8 @@ let package = Package(
     .testTarget(name: "UTF8ProcTests", dependencies: ["UTF8Proc", "Bytes"], swiftSettings: strict),
     .testTarget(name: "JSONTests", dependencies: ["JSON", "Bytes"], swiftSettings: strict),
     .testTarget(name: "LedgerCoreTests", dependencies: ["LedgerCore", "JSON", "Bytes"], swiftSettings: strict),
+    .testTarget(
+      name: "EventLogTests", dependencies: ["EventLog", "LedgerCore", "JSON", "LMDB", "Zstd", "Files", "Bytes"], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17

@@ -1,0 +1,293 @@
+// The log: append, read, follow. Everything else in the product is a fold of a prefix of it.
+//
+//   <data>/FORMAT            "interaction-ledger 1"
+//   <data>/LOCK              held by the process that has the log open
+//   <data>/keys/hash.key     16 secret bytes: the key of the hashes in the index
+//   <data>/log/<position>/   segments (Segment.swift): the truth
+//   <data>/index/            derived (IdentityIndex.swift)
+//
+// Invariants:
+// - Positions are 1, 2, 3, … without a gap; what is at a position never changes.
+// - (source, id) names one event for ever.
+// - When `append` answers, the events are on the disk.
+
+import Files
+public import LedgerCore
+import Bytes
+import LMDB
+import Synchronization
+import Threads
+
+/// How a log is opened.
+public struct EventLogOptions: Sendable {
+  /// Positions per segment, a multiple of 256.
+  public var segmentPositionCount: UInt64 = 1 << 24
+  /// What commit blocks are compressed with.
+  public var commitCompression = CommitCompression.zstd(level: -1)
+  /// The size each memory map starts with.
+  public var mapByteCount = 1 << 30
+  /// Bytes of events that may wait for the appender.
+  public var queueByteCountMax = 16 << 20
+  /// Bytes of one group, unless a single request has more.
+  public var groupByteCountMax = 8 << 20
+  /// Events of one group, unless a single request has more.
+  public var groupEventCountMax = 65_536
+  /// Limits on each event.
+  public var eventLimits = EventLimits()
+  /// Told what an operator should know.
+  public var report: @Sendable (LogReport) -> Void = { _ in }
+  /// The clock that recorded times come from.
+  public var clock: @Sendable () -> Timestamp = { Timestamp(microseconds: WallClock.microseconds()) }
+
+  /// The defaults.
+  public init() {}
+}
+
+/// What an operator should know.
+public enum LogReport: Equatable, Sendable {
+  /// The index belonged to another history and is made anew.
+  case indexDiscarded
+  /// The index could not be written; it is caught up at the next start.
+  case indexBehind(String)
+  /// Appending has stopped until the next start.
+  case failed(String)
+}
+
+/// An append-only log of events. Safe to use from any thread and task.
+public final class EventLog: Sendable {
+  private let store: LogStore
+  private let queue: AppendQueue
+  private let options: EventLogOptions
+  private let lock: Mutex<FileLock?>
+  private let directory: String
+  /// Counts since this process opened the log.
+  public let counters = LogCounters()
+  private let appender: Mutex<NamedThread?>
+
+  /// Opens a log, and creates it if the directory is new.
+  ///
+  /// Reading works at once. Appending does when the index has caught up, which the appender thread sees to.
+  ///
+  /// - Throws: ``LogError``: the directory is locked, foreign, on a network file system, damaged, or may not be used.
+  public init(directory: String, options: EventLogOptions = EventLogOptions()) throws(LogError) {
+    precondition(options.segmentPositionCount > 0 && options.segmentPositionCount % BlockFormat.slotPositionCount == 0)
+    self.options = options
+    self.directory = directory
+    lock = Mutex(try DataDirectory.prepare(directory))
+    let path = directory + "/log"
+    var segments = try Self.openSegments(path, options)
+    let secret = try DataDirectory.secret(in: directory, isNewLog: segments.isEmpty)
+    if segments.isEmpty {
+      segments = [try Segment.create(in: path, first: 1, logID: .random(), mapByteCount: options.mapByteCount)]
+    }
+    let last = try Self.recover(segments, options)
+    let id = segments[0].logID
+    store = LogStore(
+      id: id, keys: LogKeys(secret: secret), path: path, segmentPositionCount: options.segmentPositionCount, segments: segments,
+      head: last?.last ?? 0)
+    queue = AppendQueue(byteCountMax: options.queueByteCountMax)
+    let (store, queue, counters) = (store, queue, counters)
+    let start = AppenderStart(indexPath: directory + "/index", last: last)
+    appender = Mutex(
+      NamedThread(name: "ledger-append") {
+        do throws(LogError) {
+          // Made here, since it belongs to this thread.
+          let index = try IdentityIndex.open(path: start.indexPath, mapByteCount: options.mapByteCount, report: options.report)
+          Appender(store: store, queue: queue, index: index, last: start.last, options: options, counters: counters).run()
+        } catch {
+          queue.set(.failed(error.description))
+          options.report(.failed(error.description))
+        }
+      })
+  }
+
+  private struct AppenderStart: Sendable {
+    let indexPath: String
+    let last: BlockHeader?
+  }
+
+  deinit { close() }
+
+  /// Ends: what is in the queue is still appended, the index is written out, followers are ended, the directory is given
+  /// free. Reading ends too. Closing twice is fine.
+  public func close() {
+    queue.set(.closing)
+    let thread = appender.withLock { thread in
+      defer { thread = nil }
+      return thread
+    }
+    thread?.join()
+    store.close()
+    lock.withLock { $0 = nil }
+  }
+
+  private static func openSegments(_ path: String, _ options: EventLogOptions) throws(LogError) -> [Segment] {
+    var segments: [Segment] = []
+    let names: [String]
+    do throws(FileError) {
+      names = try Files.list(path)
+    } catch {
+      throw .files(error)
+    }
+    for name in names {
+      guard let first = Segment.first(ofDirectory: name) else { continue }
+      guard let segment = try Segment.open(in: path, first: first, mapByteCount: options.mapByteCount) else {
+        // Its creation was cut off before anything was in it.
+        do throws(FileError) {
+          try Files.removeTree(path + "/" + name)
+        } catch {
+          throw .files(error)
+        }
+        continue
+      }
+      guard segment.logID == segments.first?.logID ?? segment.logID else {
+        throw .damaged(position: first, "the segment belongs to another log")
+      }
+      guard segment.first == (segments.last.map { $0.first + options.segmentPositionCount } ?? 1) else {
+        throw .damaged(position: first, "the segment before it is missing")
+      }
+      segments.append(segment)
+    }
+    return segments
+  }
+
+  /// Finds the head: the last block of the first segment that is not full. What lies in later segments is the half of a
+  /// group whose other half did not make it, and goes.
+  private static func recover(_ segments: [Segment], _ options: EventLogOptions) throws(LogError) -> BlockHeader? {
+    var last: BlockHeader?
+    for segment in segments {
+      guard let block = try segment.lastBlock() else { break }
+      last = block
+      if block.last < segment.first + options.segmentPositionCount - 1 { break }
+    }
+    try LogStore.removeBlocks(after: last?.last ?? 0, in: segments)
+    return last
+  }
+
+  // MARK: Appending
+
+  /// An empty batch for events that came in together.
+  public func makeBatch(door: FrontDoor, principal: String, received: Timestamp? = nil, sent: Timestamp? = nil) -> EventBatch {
+    EventBatch(
+      keys: store.keys, limits: options.eventLimits, received: received ?? options.clock(), sent: sent, door: door, principal: principal)
+  }
+
+  /// Suspends while the queue is full: call it before reading more from a socket.
+  public func waitForRoom() async { await queue.waitForRoom() }
+
+  /// Appends a batch, whole or not at all, and returns when it is on disk.
+  ///
+  /// An event whose (source, id) is already in the log is not written again: its first position is returned, so retrying
+  /// is always safe. The new events of a batch take consecutive positions.
+  ///
+  /// - Parameters:
+  ///   - batch: 1 or more events.
+  ///   - expected: The stream's revision as the caller last saw it; then all events must belong to one stream. Not looked
+  ///     at if all events are duplicates.
+  /// - Throws: ``AppendError``: a conflict or a wrong revision refuses the batch; `outcomeUnknown` says to repeat it with
+  ///   the same ids.
+  public func append(_ batch: EventBatch, expected: ExpectedRevision = .any) async throws(AppendError) -> AppendResult {
+    await queue.waitForRoom()
+    let result = await withCheckedContinuation { (continuation: CheckedContinuation<Result<AppendResult, AppendError>, Never>) in
+      append(batch, expected: expected) { continuation.resume(returning: $0) }
+    }
+    return try result.get()
+  }
+
+  /// Appends a batch and calls back, on the appender's thread, when it is on disk or refused. Does not wait for room.
+  public func append(
+    _ batch: EventBatch, expected: ExpectedRevision = .any,
+    then complete: @escaping @Sendable (Result<AppendResult, AppendError>) -> Void
+  ) {
+    precondition(batch.count > 0, "a batch has events")
+    queue.enqueue(AppendRequest(batch: batch, expected: expected, complete: complete))
+  }
+
+  /// Why nothing can be appended now; nil: everything is well.
+  public var appendObstacle: AppendError? {
+    switch queue.phase {
+    case .open: nil
+    case .catchingUp(let done, let total): .catchingUp(done: done, of: total)
+    case .failed(let detail): .outcomeUnknown(detail)
+    case .closing: .closed
+    }
+  }
+
+  // MARK: Reading
+
+  /// The log's identity.
+  public var id: LogID { store.id }
+  /// The last durable position; 0 in a new log.
+  public var head: Position { store.head }
+  /// The head now and whenever it moves, for followers. A slow follower sees the newest only.
+  public func heads() -> AsyncStream<Position> { store.heads() }
+
+  /// Blocks the thread until the head is beyond `position`, the time is up, or ``wakeWaiters()`` was called.
+  ///
+  /// - Returns: The head.
+  public func waitForHead(after position: Position, timeout: Duration?) -> Position {
+    store.waitForHead(after: position, timeout: timeout)
+  }
+
+  /// Wakes every thread that waits for the head.
+  public func wakeWaiters() { store.wakeWaiters() }
+
+  /// The log's state at a position from 0 to the head.
+  public func mark(at position: Position) throws(LogError) -> LogMark { try store.mark(at: position) }
+
+  /// A reader that begins after a position.
+  public func makeReader(after position: Position) -> LogReader { LogReader(store: store, after: position) }
+
+  /// Reads one event: its envelope and its bytes as stored.
+  ///
+  /// - Throws: ``LogError/noSuchPosition(_:head:)``.
+  public func event(at position: Position) throws(LogError) -> (envelope: Envelope, bytes: [UInt8]) {
+    guard position >= 1, position <= head else { throw .noSuchPosition(position, head: head) }
+    var found: (Envelope, [UInt8])?
+    _ = try makeReader(after: position - 1).read(maxCount: 1, through: position) { _, envelope, bytes in
+      found = (envelope, [UInt8](bytes))
+      return false
+    }
+    guard let found else { throw .damaged(position: position, "there is no block for it") }
+    return found
+  }
+
+  // MARK: Sizes
+
+  /// Sizes, for operators.
+  public struct Status: Equatable, Sendable {
+    /// How many segments there are.
+    public var segmentCount: Int
+    /// Bytes used by the segments' files.
+    public var byteCount: Int
+    /// Bytes of events that wait for the appender.
+    public var queueByteCount: Int
+    /// Bytes that the file system has left.
+    public var roomByteCount: Int
+    /// Reader slots in use over all segments.
+    public var readerCount: Int
+  }
+
+  /// Sizes now.
+  public func status() throws(LogError) -> Status {
+    let infos = store.allSegments.map(\.environment.info)
+    let room: Int
+    do throws(FileError) {
+      room = try Files.roomByteCount(at: directory)
+    } catch {
+      throw .files(error)
+    }
+    return Status(
+      segmentCount: infos.count, byteCount: infos.reduce(0) { $0 + $1.usedByteCount }, queueByteCount: queue.byteCount,
+      roomByteCount: room, readerCount: infos.reduce(0) { $0 + $1.readerCount })
+  }
+
+  /// Clears reader slots of processes that died. For a timer.
+  public func clearStaleReaders() throws(LogError) {
+    do throws(LMDBError) {
+      for segment in store.allSegments { try segment.environment.clearStaleReaders() }
+    } catch {
+      throw .environment(error)
+    }
+  }
+}

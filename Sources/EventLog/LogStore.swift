@@ -1,0 +1,143 @@
+// What the appender and every reader share: the segments, the secrets, and the head.
+//
+// Invariant: a position up to the head is durable, and nothing beyond it is ever handed out.
+
+import LMDB
+import LedgerCore
+import Synchronization
+import Threads
+
+final class LogStore: Sendable {
+  private struct HeadState: Sendable {
+    var head: Position
+    /// Raised by `wakeWaiters`, so that waiting threads look up.
+    var wakeCount = 0
+  }
+
+  let id: LogID
+  let keys: LogKeys
+  let segmentPositionCount: UInt64
+  let path: String
+  private let segments: Mutex<[Segment]>
+  private let current: Atomic<UInt64>
+  private let state: Monitor<HeadState>
+  private let subscribers = Mutex<(next: Int, continuations: [Int: AsyncStream<Position>.Continuation])>((0, [:]))
+
+  init(id: LogID, keys: LogKeys, path: String, segmentPositionCount: UInt64, segments: [Segment], head: Position) {
+    self.id = id
+    self.keys = keys
+    self.path = path
+    self.segmentPositionCount = segmentPositionCount
+    self.segments = Mutex(segments)
+    current = Atomic(head)
+    state = Monitor(HeadState(head: head))
+  }
+
+  var head: Position { current.load(ordering: .acquiring) }
+
+  func publish(head: Position) {
+    current.store(head, ordering: .releasing)
+    state.signal { $0.head = head }
+    subscribers.withLock { subscribers in
+      for continuation in subscribers.continuations.values { continuation.yield(head) }
+    }
+  }
+
+  func waitForHead(after position: Position, timeout: Duration?) -> Position {
+    let before = state.withLock { $0.wakeCount }
+    let reached: Position? = state.wait(timeout: timeout) { state in
+      state.head > position || state.wakeCount != before ? state.head : nil
+    }
+    return reached ?? head
+  }
+
+  func wakeWaiters() { state.signal { $0.wakeCount += 1 } }
+
+  /// The head now and whenever it moves; a slow consumer sees the newest only.
+  func heads() -> AsyncStream<Position> {
+    let (stream, continuation) = AsyncStream<Position>.makeStream(bufferingPolicy: .bufferingNewest(1))
+    let number = subscribers.withLock { subscribers in
+      subscribers.next += 1
+      subscribers.continuations[subscribers.next] = continuation
+      return subscribers.next
+    }
+    continuation.onTermination = { [weak self] _ in
+      _ = self?.subscribers.withLock { $0.continuations.removeValue(forKey: number) }
+    }
+    continuation.yield(head)
+    return stream
+  }
+
+  /// Ends followers and lets go of the segments; whoever still reads one keeps it open until he is done.
+  func close() {
+    let all = subscribers.withLock { subscribers in
+      defer { subscribers.continuations = [:] }
+      return Array(subscribers.continuations.values)
+    }
+    for continuation in all { continuation.finish() }
+    segments.withLock { $0 = [] }
+    wakeWaiters()
+  }
+
+  // MARK: Segments
+
+  var allSegments: [Segment] { segments.withLock { $0 } }
+
+  /// The first position of the segment that holds `position`.
+  func segmentFirst(of position: Position) -> Position {
+    (position - 1) / segmentPositionCount * segmentPositionCount + 1
+  }
+
+  /// Decodes the block that holds a position up to the head.
+  func load(_ position: Position, into block: inout DecodedBlock) throws(LogError) {
+    guard let segment = segment(holding: position) else {
+      guard allSegments.isEmpty else { throw .damaged(position: position, "its segment is missing") }
+      throw .closed
+    }
+    guard try segment.load(position, into: &block) else { throw .damaged(position: position, "there is no block for it") }
+  }
+
+  func segment(holding position: Position) -> Segment? {
+    let first = segmentFirst(of: position)
+    return segments.withLock { segments in segments.last { $0.first == first } }
+  }
+
+  func add(_ segment: Segment) { segments.withLock { $0.append(segment) } }
+
+  /// Removes blocks that lie beyond the head: the later half of a group that crossed a segment boundary and whose earlier
+  /// half did not make it.
+  static func removeBlocks(after head: Position, in segments: [Segment]) throws(LogError) {
+    for segment in segments where segment.first > head {
+      do throws(LMDBError) {
+        guard try segment.environment.read({ (transaction) throws(LMDBError) in try transaction.count(segment.blocks) }) > 0 else {
+          continue
+        }
+        try segment.environment.write { (transaction) throws(LMDBError) in
+          try transaction.clear(segment.blocks)
+          try transaction.clear(segment.slots)
+        }
+      } catch {
+        throw .environment(error)
+      }
+    }
+  }
+
+  // MARK: Marks
+
+  /// The log's state at a position: what derived data are checked against.
+  func mark(at position: Position) throws(LogError) -> LogMark {
+    guard position <= head else { throw .noSuchPosition(position, head: head) }
+    guard position > 0 else { return LogMark(logID: id, position: 0, chain: LogKeys.chainStart(id)) }
+    var block = DecodedBlock(logSeed: id.seed)
+    try load(position, into: &block)
+    guard let header = block.header else { preconditionFailure("a loaded block has a header") }
+    if header.last == position { return LogMark(logID: id, position: position, chain: header.chainAfter) }
+    let event = LoggedEvent()
+    var hasher = EventHasher(keys: keys)
+    var chain = header.chainBefore
+    for at in header.first...position {
+      chain = try hasher.chain(chain, at, block.entry(at: at), block, event).chain
+    }
+    return LogMark(logID: id, position: position, chain: chain)
+  }
+}
