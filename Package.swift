@@ -40,6 +40,9 @@ let package = Package(
 
     .target(name: "LedgerCore", dependencies: ["JSON", "UTF8Proc", "Bytes"], swiftSettings: strict),
     .target(name: "EventLog", dependencies: ["LedgerCore", "JSON", "LMDB", "Zstd", "Bytes", "Files", "Threads"], swiftSettings: strict),
+
+    .target(
+      name: "ProjectionEngine", dependencies: ["EventLog", "LedgerCore", "LMDB", "Bytes", "Files", "Threads"], swiftSettings: strict),
     .testTarget(name: "BytesTests", dependencies: ["Bytes"], swiftSettings: strict),
     .testTarget(name: "ThreadsTests", dependencies: ["Threads"], swiftSettings: strict),
     .testTarget(name: "FilesTests", dependencies: ["Files"], swiftSettings: strict),
