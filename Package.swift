@@ -43,6 +43,7 @@ let package = Package(
 
     .target(
       name: "ProjectionEngine", dependencies: ["EventLog", "LedgerCore", "LMDB", "Bytes", "Files", "Threads"], swiftSettings: strict),
+    .target(name: "Projections", dependencies: ["ProjectionEngine", "LedgerCore", "JSON", "Bytes"], swiftSettings: strict),
     .testTarget(name: "BytesTests", dependencies: ["Bytes"], swiftSettings: strict),
     .testTarget(name: "ThreadsTests", dependencies: ["Threads"], swiftSettings: strict),
     .testTarget(name: "FilesTests", dependencies: ["Files"], swiftSettings: strict),
@@ -54,6 +55,8 @@ let package = Package(
     .testTarget(name: "LedgerCoreTests", dependencies: ["LedgerCore", "JSON", "Bytes"], swiftSettings: strict),
     .testTarget(
       name: "EventLogTests", dependencies: ["EventLog", "LedgerCore", "JSON", "LMDB", "Zstd", "Files", "Bytes"], swiftSettings: strict),
+    .testTarget(
+      name: "ProjectionsTests", dependencies: ["Projections", "ProjectionEngine", "LedgerCore", "Bytes"], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17

@@ -1,0 +1,267 @@
+// Which customer an event belongs to: SEMANTICS §2, steps 4 and 5, and the components under them.
+//
+// Invariants:
+// - The answer is a function of the log's order and the limits. The order of values inside one event does not show.
+// - A limit is checked where something is gained: a kind when the event brings a new value of it or several customers
+//   bring values of it together. An event that only repeats what its customer has is never refused.
+// - Every value set aside leaves a limit fact that names the first limit exceeded: kinds in priority order, then
+//   identifiers, then merges.
+// - A survivor is the customer with the lowest id; a merge leaves `attachedAt` of every identifier as it was.
+
+import Bytes
+import LedgerCore
+import ProjectionEngine
+
+/// An event's person, as the graph sees one.
+struct Resolved {
+  /// The customer, or ``CustomerID/unowned``.
+  let unit: CustomerID
+  /// Customers that have to be merged into `unit`, ascending. Their identifiers are re-pointed by the merge.
+  let absorbed: [CustomerID]
+  /// Identifiers that the customer gets.
+  let attached: [CustomerRow.Attached]
+  /// Numbers of the identifiers that the customers had already.
+  let seen: [UInt64]
+
+  static let nobody = Resolved(unit: .unowned, absorbed: [], attached: [], seen: [])
+}
+
+final class IdentityGraph {
+  private struct Candidate {
+    /// The place among the event's identifiers, which are in byte order.
+    let index: Int
+    let key: ByteString
+    let number: UInt64
+    let kind: UInt64
+    let rank: MatchLimits.Rank
+    let owner: CustomerID
+  }
+
+  private let limits: MatchLimits
+  private let names: Names
+  private let counters: Table<UInt64, Count>
+  private let identifiers: Table<ByteString, IdentifierRow>
+  private let values: Table<UInt64, IdentifierValue>
+  private let components: Table<UInt64, ComponentRow>
+  private let children: Table<ComponentChild, Empty>
+  private let evidence: Table<EvidenceKey, EvidenceRow>
+  private let limitFacts: Table<LimitFactKey, LimitFactRow>
+  private let customers: Table<UInt64, CustomerRow>
+  /// By the number of the kind's name; forgotten with the names.
+  private var kinds: [UInt64: IdentifierKind] = [:]
+
+  init(rows: RowStore, names: Names, counters: Table<UInt64, Count>, customers: Table<UInt64, CustomerRow>, limits: MatchLimits) {
+    self.limits = limits
+    self.names = names
+    self.counters = counters
+    self.customers = customers
+    identifiers = rows.table(IdentityTables.identifiers)
+    values = rows.table(IdentityTables.values)
+    components = rows.table(IdentityTables.components)
+    children = rows.table(IdentityTables.children)
+    evidence = rows.table(IdentityTables.evidence)
+    limitFacts = rows.table(IdentityTables.limitFacts)
+  }
+
+  /// Forgets what was derived from the numbers of names.
+  func forgetNames() { kinds.removeAll(keepingCapacity: true) }
+
+  /// Finds the customer of an event's participant, and files the evidence. Identifiers of the event are pointed at the
+  /// answer; the customers' own rows and the identifiers of absorbed ones are the caller's.
+  ///
+  /// - Parameter event: At least one identifier, distinct, in byte order.
+  func resolve(_ event: [Identifier], position: Position, participant: Int, occurred: Int64) throws(FoldFailure) -> Resolved {
+    var candidates: [Candidate] = []
+    candidates.reserveCapacity(event.count)
+    let component = try enter(event, position: position, into: &candidates)
+    let ordinal = UInt8(participant)
+    let evidenceKey = EvidenceKey(component: component, position: position, participant: ordinal)
+    evidence.insert(evidenceKey, EvidenceRow(occurred: occurred, identifiers: candidates.map(\.number).sorted()))
+    if candidates.count > 1 { prioritise(&candidates) }
+    if let owner = candidates.first?.owner, owner != .unowned, candidates.allSatisfy({ $0.owner == owner }) {
+      return Resolved(unit: owner, absorbed: [], attached: [], seen: candidates.map(\.number))
+    }
+    try setAside(&candidates, component: component, position: position, participant: ordinal, occurred: occurred)
+    guard !candidates.isEmpty else { return .nobody }
+    let owners = IdentityGraph.owners(of: candidates)
+    let unit = owners.first ?? CustomerID(position: position, participant: participant)
+    var attached: [CustomerRow.Attached] = []
+    var seen: [UInt64] = []
+    for candidate in candidates {
+      if candidate.owner == .unowned {
+        attached.append(
+          CustomerRow.Attached(
+            number: candidate.number, kind: candidate.kind, attachedAt: occurred, position: position, lastSeen: occurred))
+        try point(candidate.key, to: unit)
+      } else {
+        seen.append(candidate.number)
+      }
+    }
+    return Resolved(unit: unit, absorbed: Array(owners.dropFirst()), attached: attached, seen: seen)
+  }
+
+  /// Points an identifier of an absorbed customer at the survivor.
+  func repoint(_ attached: CustomerRow.Attached, to unit: CustomerID) throws(FoldFailure) {
+    guard let value = try values.row(attached.number) else { throw .storage(.malformedRow(table: values.name)) }
+    try point(value.rowKey, to: unit)
+  }
+
+  private func point(_ key: ByteString, to unit: CustomerID) throws(FoldFailure) {
+    try identifiers.update(key) { (row) throws(FoldFailure) in row?.owner = unit }
+  }
+}
+
+// MARK: Components
+extension IdentityGraph {
+  /// Finds or enters the identifiers, joins their components and answers the root.
+  private func enter(_ event: [Identifier], position: Position, into candidates: inout [Candidate]) throws(FoldFailure) -> UInt64 {
+    var fresh: [(index: Int, key: ByteString, kind: UInt64, rank: MatchLimits.Rank)] = []
+    var roots: [UInt64] = []
+    for (index, identifier) in event.enumerated() {
+      let key = identifier.rowKey
+      let kind = try names.number(of: identifier.kind.rawSpan)
+      let rank = remember(kind, identifier.kind).rank
+      guard let row = try find(identifier, key) else {
+        fresh.append((index, key, kind, rank))
+        continue
+      }
+      candidates.append(Candidate(index: index, key: key, number: row.number, kind: kind, rank: rank, owner: row.owner))
+      let root = try root(of: row.component)
+      if !roots.contains(root) { roots.append(root) }
+    }
+    var number = try fresh.isEmpty ? 0 : counters.row(Counter.identifiers)?.value ?? 0
+    let component = try roots.isEmpty ? number + 1 : join(roots)
+    for (index, key, kind, rank) in fresh {
+      number += 1
+      try identifiers.set(key, IdentifierRow(number: number, component: component, owner: .unowned))
+      values.insert(number, IdentifierValue(event[index], firstPosition: position))
+      candidates.append(Candidate(index: index, key: key, number: number, kind: kind, rank: rank, owner: .unowned))
+    }
+    if !fresh.isEmpty { try counters.set(Counter.identifiers, Count(number)) }
+    let freshCount = UInt64(fresh.count)
+    try components.update(component) { (row) throws(FoldFailure) in
+      if row == nil { row = ComponentRow() }
+      row?.identifierCount += freshCount
+      row?.evidenceCount += 1
+    }
+    return component
+  }
+
+  private func find(_ identifier: Identifier, _ key: ByteString) throws(FoldFailure) -> IdentifierRow? {
+    guard let row = try identifiers.row(key) else { return nil }
+    guard key.bytes.count > BoundedKey.byteCountMax else { return row }
+    guard let stored = try values.row(row.number), stored.kind == identifier.kind, stored.value == identifier.value else {
+      throw .poison("two long identifiers have the same hash")
+    }
+    return row
+  }
+
+  private func root(of component: UInt64) throws(FoldFailure) -> UInt64 {
+    var current = component
+    for _ in 0..<ComponentRow.depthMax {
+      guard let row = try components.row(current) else { break }
+      if row.parent == 0 { return current }
+      current = row.parent
+    }
+    throw .storage(.malformedRow(table: components.name))
+  }
+
+  /// Joins roots under the one with the most identifiers, of equal ones under the lowest.
+  private func join(_ roots: [UInt64]) throws(FoldFailure) -> UInt64 {
+    guard var winner = roots.first else { preconditionFailure("there is a root to join") }
+    guard roots.count > 1 else { return winner }
+    var winnerSize: UInt64 = 0
+    var sizes: (identifiers: UInt64, evidence: UInt64) = (0, 0)
+    for root in roots {
+      let row = try components.row(root) ?? ComponentRow()
+      if row.identifierCount > winnerSize || (row.identifierCount == winnerSize && root < winner) {
+        winner = root
+        winnerSize = row.identifierCount
+      }
+      sizes.identifiers += row.identifierCount
+      sizes.evidence += row.evidenceCount
+    }
+    let parent = winner
+    for root in roots where root != parent {
+      children.insert(ComponentChild(parent: parent, child: root), Empty())
+      var row = ComponentRow()
+      row.parent = parent
+      try components.set(root, row)
+    }
+    let sums = sizes
+    try components.update(parent) { (row) throws(FoldFailure) in
+      row?.identifierCount = sums.identifiers
+      row?.evidenceCount = sums.evidence
+    }
+    return parent
+  }
+}
+
+// MARK: Limits
+extension IdentityGraph {
+  private func remember(_ number: UInt64, _ text: [UInt8]) -> IdentifierKind {
+    if let known = kinds[number] { return known }
+    let rank = MatchLimits.rank(of: text.rawSpan)
+    let kind = IdentifierKind(rank: rank, limit: limits.limit(of: rank), text: text)
+    kinds[number] = kind
+    return kind
+  }
+
+  private func kind(_ number: UInt64) throws(FoldFailure) -> IdentifierKind {
+    if let known = kinds[number] { return known }
+    return remember(number, try names.text(of: number))
+  }
+
+  /// Sorts by priority: rank, kind, value; the last gives way first.
+  private func prioritise(_ candidates: inout [Candidate]) {
+    candidates.sort { left, right in
+      left.rank != right.rank ? left.rank < right.rank : left.index < right.index
+    }
+  }
+
+  private static func owners(of candidates: [Candidate]) -> [CustomerID] {
+    var owners: [CustomerID] = []
+    for candidate in candidates where candidate.owner != .unowned && !owners.contains(candidate.owner) {
+      owners.append(candidate.owner)
+    }
+    return owners.sorted()
+  }
+
+  /// Sets values aside, the last first, until no limit is exceeded.
+  ///
+  /// - Complexity: O(candidates × (customers + kinds)), and the customers' identifiers once.
+  private func setAside(
+    _ candidates: inout [Candidate], component: UInt64, position: Position, participant: UInt8, occurred: Int64
+  ) throws(FoldFailure) {
+    var join = Join()
+    for owner in IdentityGraph.owners(of: candidates) { join.add(try customer(owner, at: occurred)) }
+    for candidate in candidates where candidate.owner == .unowned { join.addNew(try kind(candidate.kind), candidate.kind) }
+    var ordinal: UInt16 = 0
+    while let last = candidates.last, let limit = join.exceeded(limits) {
+      candidates.removeLast()
+      let key = LimitFactKey(component: component, position: position, participant: participant, ordinal: ordinal)
+      limitFacts.insert(key, LimitFactRow(limit: limit, setAside: last.number))
+      ordinal += 1
+      if last.owner == .unowned {
+        join.removeNew(last.kind)
+      } else if !candidates.contains(where: { $0.owner == last.owner }) {
+        join.remove(last.owner)
+      }
+    }
+  }
+
+  private func customer(_ id: CustomerID, at moment: Int64) throws(FoldFailure) -> Join.Customer {
+    guard let row = try customers.row(id.raw) else { throw .storage(.malformedRow(table: customers.name)) }
+    var counts: [Join.Held] = []
+    for identifier in row.identifiers {
+      let kind = try kind(identifier.kind)
+      guard kind.limit.counts(attachedAt: identifier.attachedAt, at: moment) else { continue }
+      if let index = counts.firstIndex(where: { $0.number == identifier.kind }) {
+        counts[index].count += 1
+      } else {
+        counts.append(Join.Held(number: identifier.kind, kind: kind, count: 1))
+      }
+    }
+    return Join.Customer(id: id, identifierCount: row.identifiers.count, mergeCount: row.mergedFrom.count, counts: counts)
+  }
+}
