@@ -15,6 +15,12 @@ let spans: [SwiftSetting] = strict + [.enableExperimentalFeature("Lifetimes")]
 
 let package = Package(
   name: "interaction-ledger",
+  products: [
+    .library(name: "LedgerClient", targets: ["LedgerClient"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+  ],
   targets: [
     // Debian's libraries, as they are: a module map and a shim header.
     .systemLibrary(name: "CLMDB"),
@@ -44,6 +50,17 @@ let package = Package(
     .target(
       name: "ProjectionEngine", dependencies: ["EventLog", "LedgerCore", "LMDB", "Bytes", "Files", "Threads"], swiftSettings: strict),
     .target(name: "Projections", dependencies: ["ProjectionEngine", "LedgerCore", "JSON", "Bytes"], swiftSettings: strict),
+
+    .target(name: "LedgerHTTP", swiftSettings: strict),
+    .target(
+      name: "LedgerClient",
+      dependencies: [
+        "LedgerHTTP",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+      ],
+      swiftSettings: strict),
     .testTarget(name: "BytesTests", dependencies: ["Bytes"], swiftSettings: strict),
     .testTarget(name: "ThreadsTests", dependencies: ["Threads"], swiftSettings: strict),
     .testTarget(name: "FilesTests", dependencies: ["Files"], swiftSettings: strict),
@@ -57,6 +74,17 @@ let package = Package(
       name: "EventLogTests", dependencies: ["EventLog", "LedgerCore", "JSON", "LMDB", "Zstd", "Files", "Bytes"], swiftSettings: strict),
     .testTarget(
       name: "ProjectionsTests", dependencies: ["Projections", "ProjectionEngine", "LedgerCore", "Bytes"], swiftSettings: strict),
+    .testTarget(name: "LedgerHTTPTests", dependencies: ["LedgerHTTP"], swiftSettings: strict),
+    .target(
+      name: "FakeLedgerServer",
+      dependencies: [
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+      ],
+      path: "Tests/FakeLedgerServer",
+      swiftSettings: strict),
+    .testTarget(name: "LedgerClientTests", dependencies: ["LedgerClient", "LedgerHTTP", "FakeLedgerServer"], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17
