@@ -17,6 +17,7 @@ let package = Package(
   name: "interaction-ledger",
   products: [
     .library(name: "LedgerClient", targets: ["LedgerClient"]),
+    .library(name: "LedgerTesting", targets: ["LedgerTesting"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
@@ -50,6 +51,10 @@ let package = Package(
     .target(
       name: "ProjectionEngine", dependencies: ["EventLog", "LedgerCore", "LMDB", "Bytes", "Files", "Threads"], swiftSettings: strict),
     .target(name: "Projections", dependencies: ["ProjectionEngine", "LedgerCore", "JSON", "Bytes"], swiftSettings: strict),
+    .target(
+      name: "LedgerTesting",
+      dependencies: ["LedgerClient", "LedgerHTTP", "ProjectionEngine", "EventLog", "LedgerCore", "JSON", "Bytes", "Files"],
+      swiftSettings: strict),
 
     .target(name: "LedgerHTTP", swiftSettings: strict),
     .target(
@@ -72,6 +77,10 @@ let package = Package(
     .testTarget(name: "LedgerCoreTests", dependencies: ["LedgerCore", "JSON", "Bytes"], swiftSettings: strict),
     .testTarget(
       name: "EventLogTests", dependencies: ["EventLog", "LedgerCore", "JSON", "LMDB", "Zstd", "Files", "Bytes"], swiftSettings: strict),
+    .testTarget(
+      name: "ProjectionEngineTests",
+      dependencies: ["ProjectionEngine", "LedgerTesting", "EventLog", "LedgerCore", "JSON", "LMDB", "Files", "Threads", "Bytes"],
+      swiftSettings: strict),
     .testTarget(
       name: "ProjectionsTests", dependencies: ["Projections", "ProjectionEngine", "LedgerCore", "Bytes"], swiftSettings: strict),
     .testTarget(name: "LedgerHTTPTests", dependencies: ["LedgerHTTP"], swiftSettings: strict),
