@@ -16,11 +16,14 @@ let spans: [SwiftSetting] = strict + [.enableExperimentalFeature("Lifetimes")]
 let package = Package(
   name: "interaction-ledger",
   products: [
+    .executable(name: "ledgerctl", targets: ["ledgerctl"]),
     .library(name: "LedgerClient", targets: ["LedgerClient"]),
     .library(name: "LedgerTesting", targets: ["LedgerTesting"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
   ],
   targets: [
     // Debian's libraries, as they are: a module map and a shim header.
@@ -66,6 +69,15 @@ let package = Package(
         .product(name: "NIOHTTP1", package: "swift-nio"),
       ],
       swiftSettings: strict),
+
+    .executableTarget(
+      name: "ledgerctl",
+      dependencies: [
+        "LedgerClient", "LedgerHTTP", "Zlib",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Yams", package: "Yams"),
+      ],
+      swiftSettings: strict),
     .testTarget(name: "BytesTests", dependencies: ["Bytes"], swiftSettings: strict),
     .testTarget(name: "ThreadsTests", dependencies: ["Threads"], swiftSettings: strict),
     .testTarget(name: "FilesTests", dependencies: ["Files"], swiftSettings: strict),
@@ -94,6 +106,8 @@ let package = Package(
       path: "Tests/FakeLedgerServer",
       swiftSettings: strict),
     .testTarget(name: "LedgerClientTests", dependencies: ["LedgerClient", "LedgerHTTP", "FakeLedgerServer"], swiftSettings: strict),
+    .testTarget(
+      name: "ledgerctlTests", dependencies: ["ledgerctl", "LedgerClient", "FakeLedgerServer"], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17

@@ -1,0 +1,123 @@
+// Why: rebuilding and comparing projections is an admin's daily work; it must be visible and wait if asked to.
+
+import ArgumentParser
+import LedgerClient
+
+struct ProjectionsCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "projections", abstract: "List projections, rebuild them, compare their digests.",
+    subcommands: [List.self, Rebuild.self, Digest.self], defaultSubcommand: List.self)
+
+  @OptionGroup var global: GlobalOptions
+
+  struct List: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "list", abstract: "Show the state of every projection.")
+
+    @OptionGroup var global: GlobalOptions
+
+    func run() async throws {
+      let response = try await global.client.retrying("GET", "/v1/projections")
+      var output = Output()
+      if global.json {
+        try output.body(response.body)
+      } else {
+        for line in ProjectionsCommand.table(try response.json()["projections"]?.array ?? []).lines() { try output.line(line) }
+      }
+      try output.flush()
+    }
+  }
+
+  struct Rebuild: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "rebuild", abstract: "Fill a new generation beside the live one, then switch.")
+
+    @OptionGroup var global: GlobalOptions
+
+    @Flag(help: "Return when the new generation answers.")
+    var wait = false
+
+    @Argument(help: ArgumentHelp("The projection.", valueName: "name"))
+    var name: String
+
+    func run() async throws {
+      let client = global.client
+      let response = try await client.request("POST", LedgerClient.projectionTarget(name, "rebuild"))
+      if let problem = response.problem { throw ClientError.problem(problem) }
+      guard let generation = try response.json()["generation"]?.integer else {
+        throw ClientError.protocolViolation("the integer “generation” is missing")
+      }
+      if wait { try await waitFor(generation, client) }
+      var output = Output()
+      if global.json {
+        try output.body(response.body)
+      } else {
+        try output.line("\(name): generation \(generation) \(wait ? "is live" : "is being filled")")
+      }
+      try output.flush()
+    }
+
+    private func waitFor(_ generation: Int64, _ client: LedgerClient) async throws {
+      // A rebuild may not be listed yet in the first moments.
+      var absenceCount = 0
+      defer { if Output.showsProgress { Output.progress("") } }
+      while true {
+        guard let state = try await client.projections().first(where: { $0.name == name }) else {
+          throw NotFoundError(description: "the projection \(name) is gone")
+        }
+        if state.generation >= generation { return }
+        if let rebuild = state.rebuild {
+          absenceCount = 0
+          if Output.showsProgress { Output.progress("\(name): \(rebuild.position) of \(rebuild.head) events") }
+        } else {
+          absenceCount += 1
+          if absenceCount > 10 {
+            throw FailedError(
+              description: "the rebuild of \(name) ended and generation \(generation) is not live; look at the daemon's log")
+          }
+        }
+        try await Task.sleep(for: .milliseconds(200))
+      }
+    }
+  }
+
+  struct Digest: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "digest", abstract: "Show the state digest: equal rows, equal digest, on any machine.")
+
+    @OptionGroup var global: GlobalOptions
+
+    @Argument(help: ArgumentHelp("The projection.", valueName: "name"))
+    var name: String
+
+    func run() async throws {
+      let response = try await global.client.retrying("GET", LedgerClient.projectionTarget(name, "digest"))
+      var output = Output()
+      if global.json {
+        try output.body(response.body)
+      } else {
+        let digest = try ProjectionDigest(try response.json())
+        try output.line(
+          "\(digest.digest)  \(digest.name) version \(digest.version) at position \(digest.position), \(digest.rowCount) rows")
+      }
+      try output.flush()
+    }
+  }
+
+  static func table(_ projections: [JSONValue]) -> Table {
+    var table = Table(["NAME", "VERSION", "GENERATION", "STATE", "POSITION", "LAG", "SECONDS", "PARKED", "ROWS", "REBUILD"])
+    for projection in projections {
+      var cells = ["name", "version", "generation", "state", "position", "lagEvents", "lagSeconds", "parked", "rows"]
+        .map { Outline.text(projection[$0]) }
+      if let rebuild = projection["rebuild"], rebuild != .null {
+        let eta = rebuild["etaSeconds"].map { $0 == .null ? "" : ", \(Outline.text($0)) s left" } ?? ""
+        cells.append(
+          "generation \(Outline.text(rebuild["generation"])): \(Outline.text(rebuild["position"])) of \(Outline.text(rebuild["head"]))\(eta)"
+        )
+      } else {
+        cells.append("")
+      }
+      table.add(cells)
+    }
+    return table
+  }
+}

@@ -1,0 +1,326 @@
+// Why: scripts see only arguments, output and exit codes; here the built program is run against a server that we control.
+import FakeLedgerServer
+import Foundation
+import Testing
+
+@testable import ledgerctl
+
+private struct Run {
+  let status: Int32
+  let output: String
+  let errors: String
+}
+
+/// Runs the built `ledgerctl`.
+private func run(_ arguments: [String], socket: String? = nil, input: String = "") async throws -> Run {
+  let binary = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent().appending(path: "ledgerctl")
+  let folder = FileManager.default.temporaryDirectory.appending(path: "ledgerctl-\(UInt64.random(in: .min ... .max))")
+  try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+  defer { do { try FileManager.default.removeItem(at: folder) } catch { Issue.record(error) } }
+  let names = ["in", "out", "err"].map { folder.appending(path: $0) }
+  try Data(input.utf8).write(to: names[0])
+  for name in names[1...] { try Data().write(to: name) }
+  let process = Process()
+  process.executableURL = binary
+  process.arguments = arguments
+  var environment = ProcessInfo.processInfo.environment
+  environment["LEDGER_SOCKET"] = socket
+  process.environment = environment
+  process.standardInput = try FileHandle(forReadingFrom: names[0])
+  process.standardOutput = try FileHandle(forWritingTo: names[1])
+  process.standardError = try FileHandle(forWritingTo: names[2])
+  try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+    process.terminationHandler = { _ in continuation.resume() }
+    do { try process.run() } catch { continuation.resume(throwing: error) }
+  }
+  return Run(
+    status: process.terminationStatus, output: String(decoding: try Data(contentsOf: names[1]), as: UTF8.self),
+    errors: String(decoding: try Data(contentsOf: names[2]), as: UTF8.self))
+}
+
+private func withServer(
+  _ respond: @escaping FakeLedgerServer.Responder, _ body: (FakeLedgerServer) async throws -> Void
+) async throws {
+  let server = try await FakeLedgerServer.start(path: FakeLedgerServer.temporaryPath(), respond: respond)
+  try await body(server)
+  try await server.stop()
+}
+
+private func withFiles(_ files: [String: [UInt8]], _ body: (String) async throws -> Void) async throws {
+  let folder = FileManager.default.temporaryDirectory.appending(path: "ledgerctl-\(UInt64.random(in: .min ... .max))")
+  try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+  for (name, bytes) in files { try Data(bytes).write(to: folder.appending(path: name)) }
+  try await body(folder.path)
+  try FileManager.default.removeItem(at: folder)
+}
+
+private let answer = #"{"appended":2,"duplicates":1,"erased":0,"first":41,"last":42,"head":42}"#
+private let mapping = "event:\n  id: \"{file}:{line}\"\n  source: urn:t\n  type: t\n  subject: {column: a, if-null: reject}\n"
+
+@Suite(.timeLimit(.minutes(2))) struct CommandTests {
+  @Test(
+    arguments: [
+      (["bogus"], 2), ([], 0), (["--help"], 0), (["events", "--limit", "x"], 2), (["events", "--limit", "0"], 2), (["customer", "foo"], 2),
+      (["import", "x.csv"], 2), (["import", "--mapping", "/none.yaml", "x.csv"], 1), (["projections", "rebuild"], 2),
+      (["log", "extra"], 2),
+      (["append", "/no/such/file"], 1), (["log"], 3), (["status"], 3), (["events"], 3), (["append"], 3),
+    ] as [([String], Int32)])
+  func `without a daemon, the exit code says what is wrong`(arguments: [String], status: Int32) async throws {
+    let run = try await run(arguments, socket: "/tmp/no-such-ledger.sock", input: "{}\n")
+    #expect(run.status == status, "\(run.errors)")
+    if status == 3 { #expect(run.errors.contains("no ledger daemon answers at /tmp/no-such-ledger.sock")) }
+  }
+
+  @Test(arguments: [(404, 5), (410, 5), (403, 4), (409, 4), (400, 4), (500, 1)] as [(Int, Int32)])
+  func `a refusal's exit code follows its status, and its words are shown`(status: Int, exit: Int32) async throws {
+    try await withServer({ _, _ in .problem(status, "some-code", "what happened") }) { server in
+      let run = try await run(["log"], socket: server.path)
+      #expect(run.status == exit)
+      #expect(run.errors == "ledgerctl: what happened (some-code)\n")
+    }
+  }
+
+  @Test func `the socket's option wins over the environment, before and after the command`() async throws {
+    try await withServer({ _, _ in .json(#"{"id":"x","head":42}"#) }) { server in
+      for arguments in [
+        ["--socket", server.path, "log"], ["log", "--socket", server.path], ["projections", "--json", "list", "--socket", server.path],
+      ] {
+        let run = try await run(arguments, socket: "/tmp/no-such-ledger.sock")
+        #expect(run.status == 0, "\(arguments) \(run.errors)")
+      }
+    }
+  }
+
+  @Test func `JSON is the server's answer, and without it people get text`() async throws {
+    try await withServer({ _, _ in .json(#"{"id":"x","head":42}"#) }) { server in
+      let run1 = try await run(["log", "--json"], socket: server.path)
+      #expect(run1.output == #"{"id":"x","head":42}"# + "\n")
+      let run2 = try await run(["log"], socket: server.path)
+      #expect(run2.output == "id    x\nhead  42\n")
+    }
+  }
+
+  @Test(arguments: [
+    ("{\"a\":1}\n{\"b\":2}\n", "application/x-ndjson"), ("[{\"a\":1},\n{\"b\":2}]", "application/cloudevents-batch+json"),
+    ("{\n  \"a\": 1\n}\n", "application/cloudevents+json"), ("\n{\"a\":1}", "application/x-ndjson"), ("rubbish\n", "application/x-ndjson"),
+  ])
+  func `append tells the shape of its input and sends it as it is`(input: String, type: String) async throws {
+    try await withServer({ _, _ in .json(answer) }) { server in
+      let run = try await run(["append"], socket: server.path, input: input)
+      #expect(run.status == 0 && run.output == "appended 2, duplicates 1, head 42\n", "\(run.errors)")
+      #expect(server.requests[0].headers["content-type"] == type)
+      #expect(String(decoding: server.requests[0].body, as: UTF8.self) == input)
+    }
+  }
+
+  @Test func `an append that is refused names the line and every bad event`() async throws {
+    let more = #","line":7,"errors":[{"index":2,"code":"invalid-event","detail":"no id"}]"#
+    try await withServer({ _, _ in .problem(400, "invalid-event", "1 bad event", more: more) }) { server in
+      let run = try await run(["append"], socket: server.path, input: "{}\n")
+      #expect(run.status == 4)
+      #expect(run.errors == "ledgerctl: line 7: 1 bad event\n  event 3: no id (invalid-event) (invalid-event)\n")
+    }
+  }
+
+  @Test func `events are a table, or the server's lines`() async throws {
+    let lines =
+      #"{"position":41,"recordedtime":"2026-11-21T20:00:00.123456Z","event":{"id":"a","type":"t","source":"s"}}"# + "\n"
+      + #"{"position":42,"recordedtime":"2026-11-21T20:00:01.123456Z","event":null,"erased":true}"# + "\n"
+    try await withServer({ _, _ in .stream(pieces: [Array(lines.utf8)], pause: .zero, breaks: false) }) { server in
+      let raw = try await run(["events", "--json", "--type", "a", "--type", "b", "--after", "40"], socket: server.path)
+      #expect(raw.output == lines)
+      #expect(server.requests[0].target == "/v1/events?after=40&type=a&type=b")
+      let table = try await run(["events"], socket: server.path).output.split(separator: "\n")
+      #expect(table.count == 3 && table[0].hasPrefix("POSITION") && table[2].contains("(erased)"))
+    }
+  }
+
+  @Test func `a customer is found by identifier or id, and nobody is exit 5`() async throws {
+    let respond: FakeLedgerServer.Responder = { request, _ in
+      switch request.target {
+      case "/v1/customers?identifier=email:ana%40example.org":
+        .json(#"{"customers":[{"id":"17","identifiers":[{"kind":"email","value":"ana@example.org"}]}],"checkpoint":42}"#)
+      case "/v1/customers/17": .json(#"{"id":"17","identifiers":[],"checkpoint":42}"#)
+      case "/v1/customers/17/journey":
+        .json(#"{"customer":"17","entries":[{"position":41,"time":"T","type":"t"}],"checkpoint":42,"next":"c"}"#)
+      case "/v1/customers/17/journey?cursor=c":
+        .json(#"{"customer":"17","entries":[{"position":42,"time":"T","type":"u"}],"checkpoint":42,"next":null}"#)
+      default: .json(#"{"customers":[],"checkpoint":42}"#)
+      }
+    }
+    try await withServer(respond) { server in
+      let found = try await run(["customer", "email:ana@example.org"], socket: server.path)
+      #expect(found.status == 0 && found.output.contains("ana@example.org"), "\(found.errors)")
+      let run3 = try await run(["customer", "17"], socket: server.path)
+      #expect(run3.status == 0)
+      let nobody = try await run(["customer", "email:x@example.org"], socket: server.path)
+      #expect(nobody.status == 5 && !nobody.errors.contains("x@example.org"))
+      let journey = try await run(["journey", "email:ana@example.org"], socket: server.path)
+      #expect(journey.output.split(separator: "\n").count == 3, "\(journey.output)\(journey.errors)")
+      let run4 = try await run(["journey", "phone:1"], socket: server.path)
+      #expect(run4.status == 5)
+    }
+  }
+
+  @Test func `a rebuild that waits returns when the new generation is live`() async throws {
+    let state =
+      #"{"name":"customers","version":1,"generation":GEN,"state":"live","position":42,"head":42,"lagEvents":0,"lagSeconds":0,"#
+      + #""parked":0,"rows":123,"rebuild":REBUILD}"#
+    let rebuilding = state.replacing("GEN", with: "1").replacing(
+      "REBUILD", with: #"{"generation":2,"position":10,"head":42,"eventsPerSecond":1,"etaSeconds":3}"#)
+    let live = state.replacing("GEN", with: "2").replacing("REBUILD", with: "null")
+    let respond: FakeLedgerServer.Responder = { request, number in
+      if request.method == "POST" { return .json(#"{"name":"customers","generation":2}"#) }
+      return .json("{\"projections\":[\(number < 4 ? rebuilding : live)]}")
+    }
+    try await withServer(respond) { server in
+      let run = try await run(["projections", "rebuild", "customers", "--wait"], socket: server.path)
+      #expect(run.status == 0 && run.output == "customers: generation 2 is live\n", "\(run.errors)")
+      #expect(server.requests.count == 4)
+      let list = try await self.list(server)
+      #expect(list.contains("customers"))
+    }
+  }
+
+  @Test func `status shows all, and is exit 1 while the daemon is not ready`() async throws {
+    let respond: FakeLedgerServer.Responder = { request, number in
+      switch request.target {
+      case "/readyz": number < 4 ? .problem(503, "rebuilding", "the index is catching up", retryAfter: 1) : .json("{}")
+      case "/healthz": .json("{}")
+      case "/v1/projections": .json(#"{"projections":[{"name":"customers","generation":1,"position":42}]}"#)
+      default: .json(#"{"id":"x","head":42}"#)
+      }
+    }
+    try await withServer(respond) { server in
+      let starting = try await run(["status"], socket: server.path)
+      #expect(starting.status == 1 && starting.output.hasPrefix("daemon  healthy, not ready\n"), "\(starting.errors)")
+      let ready = try await run(["status", "--json"], socket: server.path)
+      #expect(ready.status == 0, "\(ready.errors)")
+      let expected =
+        #"{"healthy":true,"ready":true,"log":{"id":"x","head":42},"projections":[{"name":"customers","generation":1,"position":42}]}"#
+      #expect(ready.output == expected + "\n")
+    }
+  }
+
+  @Test func `a digest is one line, or the server's answer`() async throws {
+    let body = #"{"name":"customers","version":1,"position":42,"rows":123,"digest":"00ff"}"#
+    try await withServer({ _, _ in .json(body) }) { server in
+      let text = try await run(["projections", "digest", "customers"], socket: server.path)
+      #expect(text.output == "00ff  customers version 1 at position 42, 123 rows\n", "\(text.errors)")
+      let json = try await run(["projections", "digest", "customers", "--json"], socket: server.path)
+      #expect(json.output == body + "\n")
+      #expect(server.requests.map(\.target) == ["/v1/projections/customers/digest", "/v1/projections/customers/digest"])
+    }
+  }
+
+  @Test func `followed events are shown at once, and a stream that breaks is a failure`() async throws {
+    let pieces = [
+      #"{"position":1,"recordedtime":"R","event":{"id":"a","type":"t","source":"s"}}"#, #"{"mark":"caught-up","position":1}"#,
+      #"{"mark":"heartbeat","position":1}"#, #"{"position":2,"recordedtime":"R","event":{"id":"b","type":"t","source":"s"}}"#,
+    ].map { Array(($0 + "\n").utf8) }
+    try await withServer({ _, _ in .stream(pieces: pieces, pause: .milliseconds(5), breaks: true) }) { server in
+      let run = try await run(["events", "--follow"], socket: server.path)
+      #expect(run.status == 1 && run.errors.contains("the connection to the daemon broke"), "\(run.errors)")
+      #expect(run.output.split(separator: "\n").count == 3, "\(run.output)")
+    }
+  }
+
+  @Test func `an import goes on when the daemon is busy or the connection breaks`() async throws {
+    let respond: FakeLedgerServer.Responder = { _, number in
+      switch number {
+      case 1: .problem(503, "busy", "full", retryAfter: 0)
+      case 2: .hangUp
+      default: .json(#"{"appended":1,"duplicates":0,"erased":0,"first":1,"last":1,"head":1}"#)
+      }
+    }
+    let rows = "a,b\n" + (1...2_500).map { "r\($0),x\n" }.joined()
+    try await withFiles(["m.yaml": Array(mapping.utf8), "t.csv": Array(rows.utf8)]) { folder in
+      try await withServer(respond) { server in
+        let run = try await run(["import", "--mapping", folder + "/m.yaml", "--name", "x.csv", folder + "/t.csv"], socket: server.path)
+        #expect(run.status == 0 && run.output == "read 2500 rows, appended 3, duplicates 0, rejected 0\n", "\(run.errors)")
+        let answered = server.requests.dropFirst(2).map { String(decoding: $0.body.prefix(60), as: UTF8.self) }
+        for line in [2, 1_002, 2_002] { #expect(answered.contains { $0.contains("\"x.csv:\(line)\"") }) }
+      }
+    }
+  }
+
+  private func list(_ server: FakeLedgerServer) async throws -> String {
+    try await run(["projections"], socket: server.path).output
+  }
+
+  @Test func `an import sends batches of a thousand in order and adds up the answers`() async throws {
+    let rows = "a,b\n" + (1...2_500).map { "r\($0),x\n" }.joined()
+    let respond: FakeLedgerServer.Responder = { request, _ in
+      let count = String(decoding: request.body, as: UTF8.self).components(separatedBy: "specversion").count - 1
+      return .json(#"{"appended":\#(count - 1),"duplicates":1,"erased":0,"first":1,"last":2,"head":2}"#)
+    }
+    try await withFiles(["m.yaml": Array(mapping.utf8), "t.csv": Array(rows.utf8)]) { folder in
+      try await withServer(respond) { server in
+        let run = try await run(["import", "--mapping", folder + "/m.yaml", folder + "/t.csv"], socket: server.path)
+        #expect(run.status == 0 && run.output == "read 2500 rows, appended 2497, duplicates 3, rejected 0\n", "\(run.errors)")
+        let bodies = server.requests.map { String(decoding: $0.body, as: UTF8.self) }
+        #expect(bodies.count == 3 && bodies[0].hasPrefix(#"[{"specversion":"1.0","id":"t.csv:2""#))
+        #expect(bodies[1].hasPrefix(#"[{"specversion":"1.0","id":"t.csv:1002""#) && bodies[2].hasSuffix(#""subject":"r2500"}]"#))
+        #expect(Set(server.requests.map(\.connection)).count == 1)
+      }
+    }
+  }
+
+  @Test func `a bad row stops the import by file and line, or goes to the rejects`() async throws {
+    let files = ["m.yaml": Array(mapping.utf8), "t.csv": Array("a,b\n1,x\n,secret\n3\n4,x\n".utf8)]
+    try await withFiles(files) { folder in
+      try await withServer({ _, _ in .json(answer) }) { server in
+        let arguments = ["import", "--mapping", folder + "/m.yaml", folder + "/t.csv"]
+        let stopped = try await run(arguments, socket: server.path)
+        #expect(stopped.status == 1)
+        #expect(stopped.errors.contains("t.csv, line 3: event.subject has no value") && !stopped.errors.contains("secret"))
+        let passed = try await run(arguments + ["--rejects", folder + "/r"], socket: server.path)
+        #expect(passed.status == 0 && passed.output == "read 4 rows, appended 2, duplicates 1, rejected 2\n", "\(passed.errors)")
+        let rejects = try String(contentsOfFile: folder + "/r", encoding: .utf8)
+        #expect(
+          rejects == #"{"file":"t.csv","line":3,"reason":"event.subject has no value","fields":{"a":"","b":"secret"}}"# + "\n"
+            + #"{"file":"t.csv","line":4,"reason":"1 fields, but 2 columns","fields":["3"]}"# + "\n")
+      }
+    }
+  }
+
+  @Test func `events that the ledger refuses are named by line, or set aside while the rest is sent again`() async throws {
+    let respond: FakeLedgerServer.Responder = { request, _ in
+      let body = String(decoding: request.body, as: UTF8.self)
+      if body.contains("bad") {
+        return .problem(409, "id-conflict", "1 conflict", more: #","errors":[{"index":1,"code":"id-conflict","detail":"other contents"}]"#)
+      }
+      return .json(answer)
+    }
+    let files = ["m.yaml": Array(mapping.utf8), "t.csv": Array("a,b\n1,x\nbad,x\n3,x\n".utf8)]
+    try await withFiles(files) { folder in
+      try await withServer(respond) { server in
+        let arguments = ["import", "--mapping", folder + "/m.yaml", folder + "/t.csv"]
+        let stopped = try await run(arguments, socket: server.path)
+        #expect(stopped.status == 4)
+        #expect(stopped.errors.contains("t.csv, line 3: the ledger refused it: other contents (id-conflict)"), "\(stopped.errors)")
+        let passed = try await run(arguments + ["--rejects", folder + "/r"], socket: server.path)
+        #expect(passed.output == "read 3 rows, appended 2, duplicates 1, rejected 1\n", "\(passed.errors)")
+        #expect(server.requests.last.map { String(decoding: $0.body, as: UTF8.self) }?.contains(#""id":"t.csv:4""#) == true)
+      }
+    }
+  }
+
+  @Test func `gzip, standard input and a dry run`() async throws {
+    // printf 'a,b\n1,x\n' | gzip -n
+    let gzip: [UInt8] = [
+      0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0x4b, 0xd4, 0x49, 0xe2, 0x32, 0xd4, 0xa9, 0xe0, 0x02, 0x00, 0xf4, 0xa0,
+      0x01, 0x00, 0x08, 0x00, 0x00, 0x00,
+    ]
+    let event = #"{"specversion":"1.0","id":"NAME:2","source":"urn:t","type":"t","subject":"1"}"# + "\n"
+    try await withFiles(["m.yaml": Array(mapping.utf8), "t.csv.gz": gzip, "cut.csv.gz": Array(gzip.dropLast(6))]) { folder in
+      let arguments = ["import", "--mapping", folder + "/m.yaml", "--dry-run", "5"]
+      let packed = try await run(arguments + [folder + "/t.csv.gz"])
+      #expect(packed.output == event.replacing("NAME", with: "t.csv"), "\(packed.errors)")
+      let piped = try await run(arguments + ["-"], input: "a,b\n1,x\n")
+      #expect(piped.output == event.replacing("NAME", with: "stdin"), "\(piped.errors)")
+      let cut = try await run(arguments + [folder + "/cut.csv.gz"])
+      #expect(cut.status == 1 && cut.errors.contains("cut.csv.gz: the gzip stream ends too early"), "\(cut.errors)")
+    }
+  }
+}
