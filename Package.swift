@@ -16,13 +16,19 @@ let spans: [SwiftSetting] = strict + [.enableExperimentalFeature("Lifetimes")]
 let package = Package(
   name: "interaction-ledger",
   products: [
+    .executable(name: "ledgerd", targets: ["ledgerd"]),
     .executable(name: "ledgerctl", targets: ["ledgerctl"]),
     .library(name: "LedgerClient", targets: ["LedgerClient"]),
     .library(name: "LedgerTesting", targets: ["LedgerTesting"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
   ],
   targets: [
@@ -61,6 +67,21 @@ let package = Package(
 
     .target(name: "LedgerHTTP", swiftSettings: strict),
     .target(
+      name: "LedgerServer",
+      dependencies: [
+        "LedgerHTTP", "EventLog", "ProjectionEngine", "LedgerCore", "JSON", "Zlib", "Zstd", "Bytes", "Files",
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdCore", package: "hummingbird"),
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ],
+      swiftSettings: strict),
+    .target(
       name: "LedgerClient",
       dependencies: [
         "LedgerHTTP",
@@ -76,6 +97,17 @@ let package = Package(
         "LedgerClient", "LedgerHTTP", "Zlib",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Yams", package: "Yams"),
+      ],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "ledgerd",
+      dependencies: [
+        "EventLog", "ProjectionEngine", "Projections", "LedgerServer", "LedgerCore", "LedgerTesting", "JSON", "Bytes", "LMDB", "Files",
+        "Threads",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ],
       swiftSettings: strict),
     .testTarget(name: "BytesTests", dependencies: ["Bytes"], swiftSettings: strict),
@@ -108,6 +140,18 @@ let package = Package(
     .testTarget(name: "LedgerClientTests", dependencies: ["LedgerClient", "LedgerHTTP", "FakeLedgerServer"], swiftSettings: strict),
     .testTarget(
       name: "ledgerctlTests", dependencies: ["ledgerctl", "LedgerClient", "FakeLedgerServer"], swiftSettings: strict),
+    // These start the real daemon, so they depend on it: it is built before they run.
+    .testTarget(
+      name: "LedgerServerTests",
+      dependencies: [
+        "LedgerServer", "LedgerClient", "LedgerHTTP", "EventLog", "ProjectionEngine", "Projections", "LedgerCore", "Threads", "Zstd",
+        "Bytes", "ledgerd",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ],
+      swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17

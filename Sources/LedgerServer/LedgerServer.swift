@@ -1,0 +1,178 @@
+// HTTP/1.1 on a Unix socket: sockets, limits, who calls, and which route answers. It knows the log and the engine, and of
+// the projections only their names and questions.
+
+public import EventLog
+import Files
+import Foundation
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import LedgerHTTP
+public import Logging
+import NIOCore
+import NIOPosix
+public import ProjectionEngine
+public import ServiceLifecycle
+
+/// Why the server did not start.
+public enum ServerError: Error, Equatable, Sendable, CustomStringConvertible {
+  /// Another process answers on the socket.
+  case socketInUse(String)
+  /// There is something else than a socket at the path.
+  case notASocket(String)
+  /// The socket's directory is not there.
+  case directoryMissing(String)
+  /// The path is longer than the system takes.
+  case pathTooLong(String)
+
+  /// What happened and what to do.
+  public var description: String {
+    switch self {
+    case .socketInUse(let path): "another process answers on \(path); stop it or choose another socket"
+    case .notASocket(let path): "\(path) is there and is no socket; remove it or choose another path"
+    case .directoryMissing(let path): "the socket's directory \(path) is not there; make it first"
+    case .pathTooLong(let path): "the socket's path \(path) has more than 107 bytes; choose a shorter one"
+    }
+  }
+}
+
+/// The server, as a service: run it in a group, after the log and the workers.
+public struct LedgerServer: Service {
+  let log: EventLog
+  let engine: ProjectionEngine
+  let socketPath: String
+  let limits: ServerLimits
+  let administrators: Set<UInt32>
+  let logger: Logger
+  let onReady: @Sendable () async -> Void
+
+  /// Makes a server.
+  ///
+  /// - Parameters:
+  ///   - socketPath: Where the socket is made, mode 0660. A stale one is replaced.
+  ///   - administrators: User ids that may administer; the daemon's own and root's, usually.
+  ///   - onReady: Called when the socket takes connections.
+  public init(
+    log: EventLog, engine: ProjectionEngine, socketPath: String, limits: ServerLimits = ServerLimits(), administrators: Set<UInt32>,
+    logger: Logger, onReady: @escaping @Sendable () async -> Void = {}
+  ) {
+    self.log = log
+    self.engine = engine
+    self.socketPath = socketPath
+    self.limits = limits
+    self.administrators = administrators
+    self.logger = logger
+    self.onReady = onReady
+  }
+
+  /// Serves until the group shuts down: then no new connection is taken, and requests under way are answered.
+  public func run() async throws {
+    try await Self.prepareSocket(socketPath)
+    let threads = NIOThreadPool(numberOfThreads: 4)
+    threads.start()
+    let path = socketPath
+    let ready = onReady
+    let decoderLimits = HTTP1Channel.Configuration.DecoderConfiguration(
+      maxHeaderFieldSize: limits.headerByteCountMax, maxHeaderListSize: limits.headerByteCountMax, maxHeaderFieldCount: 256)
+    var app = Application(
+      router: router(threads),
+      server: .http1(
+        configuration: .init(
+          additionalChannelHandlers: [ConnectionHandler()], idleTimeout: .seconds(Int64(limits.idleSeconds)),
+          httpDecoderConfiguration: decoderLimits)),
+      configuration: .init(
+        address: .unixDomainSocket(path: path), serverName: nil, backlog: 1_024,
+        availableConnectionsDelegate: MaximumAvailableConnections(limits.connectionCountMax)),
+      onServerRunning: { _ in
+        do {
+          try FileManager.default.setAttributes([.posixPermissions: 0o660], ofItemAtPath: path)
+        } catch {
+          preconditionFailure("the socket's mode could not be set: \(error)")
+        }
+        await ready()
+      },
+      logger: logger)
+    app.logger.logLevel = .warning
+    do {
+      try await run(app)
+    } catch {
+      try await threads.shutdownGracefully()
+      throw error
+    }
+    try await threads.shutdownGracefully()
+    try Files.removeTree(path)
+  }
+
+  /// Runs until the shutdown: requests under way are answered, but nobody who stalls holds it up for longer than the
+  /// limit. What they sent was not acknowledged, or is on disk.
+  private func run(_ app: some ApplicationProtocol) async throws {
+    let seconds = limits.shutdownSecondsMax
+    try await withThrowingTaskGroup(of: Bool.self) { group in
+      group.addTask(name: "serve") {
+        do {
+          try await app.run()
+        } catch is CancellationError {
+          return true
+        }
+        return true
+      }
+      group.addTask(name: "end") {
+        do {
+          try await gracefulShutdown()
+          try await Task.sleep(for: .seconds(seconds))
+        } catch is CancellationError {
+          return false
+        }
+        return false
+      }
+      _ = try await group.next()
+      group.cancelAll()
+      try await group.waitForAll()
+    }
+  }
+
+  /// Makes sure that a socket can be made at a path. One that nobody answers on is what a killed daemon leaves behind: it
+  /// goes. Call it before opening a log, so that a mistyped path leaves nothing behind.
+  ///
+  /// - Throws: ``ServerError``.
+  public static func prepareSocket(_ socketPath: String) async throws {
+    guard socketPath.utf8.count <= 107 else { throw ServerError.pathTooLong(socketPath) }
+    guard Files.isDirectory(Files.parent(of: socketPath)) else { throw ServerError.directoryMissing(Files.parent(of: socketPath)) }
+    guard Files.exists(socketPath) else { return }
+    guard try FileManager.default.attributesOfItem(atPath: socketPath)[.type] as? FileAttributeType == .typeSocket else {
+      throw ServerError.notASocket(socketPath)
+    }
+    do {
+      let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+        .connect(unixDomainSocketPath: socketPath).get()
+      try await channel.close()
+    } catch {
+      return try Files.removeTree(socketPath)
+    }
+    throw ServerError.socketInUse(socketPath)
+  }
+
+  private func router(_ threads: NIOThreadPool) -> Router<LedgerContext> {
+    let router = Router(context: LedgerContext.self)
+    let append = AppendRoute(log: log, limits: limits, readers: ReaderPool(), administrators: administrators)
+    let read = ReadRoutes(log: log, limits: limits, threads: threads)
+    let projections = ProjectionRoutes(log: log, engine: engine, limits: limits, administrators: administrators)
+    let operations = OperationRoutes(log: log, engine: engine)
+    var routes: [Route] = [
+      Route(.post, "/v1/events", append.handle), Route(.get, "/v1/events", read.list), Route(.get, "/v1/events/{position}", read.one),
+      Route(.get, "/v1/log", operations.status), Route(.get, "/metrics", operations.metrics), Route(.get, "/healthz", operations.health),
+      Route(.get, "/readyz", operations.readiness), Route(.get, "/v1/projections", projections.list),
+      Route(.post, "/v1/projections/{name}/rebuild", projections.rebuild), Route(.get, "/v1/projections/{name}/digest", projections.digest),
+      Route(.get, "/v1/projections/{name}/parked", projections.parked),
+    ]
+    for (projection, query) in engine.queries {
+      routes.append(
+        Route(.get, "/v1/" + query.path) { request, context in
+          try await projections.answer(projection, query, request, context)
+        })
+    }
+    router.addMiddleware { ProblemMiddleware(logger: logger, routes: routes) }
+    for route in routes { router.on(RouterPath(route.path), method: route.method, use: route.handle) }
+    return router
+  }
+}

@@ -1,0 +1,201 @@
+// A stream of events, one a line, of any length. Lines are appended in groups as they come; what came before a bad line
+// stands, and the answer says how far it got.
+
+import EventLog
+import Hummingbird
+import LedgerCore
+import LedgerHTTP
+import NIOCore
+
+struct NDJSONAppend: Sendable {
+  let route: AppendRoute
+  let body: AppendBody
+  let principal: Principal
+  let receipts: AppendRoute.Receipts
+
+  /// Events and bytes of one group of a stream: large enough to fill a commit, small enough to answer soon.
+  static let groupEventCountMax = 2_000
+  static let groupByteCountMax = 1 << 20
+
+  /// Cuts bytes into lines and gathers them into groups.
+  private struct Gatherer {
+    var rest: [UInt8] = []
+    var line = 0
+    var parsed: ParsedBatch
+    /// The line of each event in `parsed`.
+    var lines: [Int] = []
+  }
+
+  private func newBatch() -> ParsedBatch { ParsedBatch(batch: route.log.makeBatch(door: .http, principal: principal.name)) }
+
+  /// All lines as one batch, in one commit or not at all.
+  func appendAtOnce(_ bytes: [UInt8], _ expected: ExpectedRevision) async throws -> Response {
+    var gatherer = Gatherer(parsed: newBatch())
+    for line in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
+      gatherer.line += 1
+      try take(Array(line), &gatherer, consequence: "nothing was appended")
+    }
+    let count = gatherer.parsed.batch.count
+    guard count > 0 else { throw emptyStream }
+    guard count <= body.limits.batchEventCountMax else {
+      throw Problem(.batchTooLarge, "the request holds \(count) events; at most \(body.limits.batchEventCountMax) are taken in one commit")
+    }
+    return Response(json: try await route.append(gatherer.parsed, expected).encoded())
+  }
+
+  func respond(to request: Request) async throws -> Response {
+    if receipts == .stream {
+      return Response(
+        status: .ok, headers: [.contentType: MediaType.ndjson],
+        body: ResponseBody { writer in
+          var failure: Problem?
+          var total = Total()
+          do {
+            try await consume(request, &total) { answer in
+              try await writer.write(ByteBuffer(bytes: answer.encoded() + [UInt8(ascii: "\n")]))
+            }
+          } catch let problem as Problem {
+            failure = problem
+          }
+          var last = total.answer(head: route.log.head)
+          last.receipts = nil
+          let line = failure.map { last.encoded(end: .failed($0)) } ?? last.encoded(end: .done)
+          try await writer.write(ByteBuffer(bytes: line + [UInt8(ascii: "\n")]))
+          try await writer.finish(nil)
+        })
+    }
+    var total = Total()
+    do {
+      try await consume(request, &total) { _ in }
+    } catch var problem as Problem {
+      // What came before stands: the answer says what that is.
+      let so = total.answer(head: route.log.head)
+      problem.members += [
+        .init("appended", Int64(so.appended)), .init("duplicates", Int64(so.duplicates)), .init("head", so.head),
+      ]
+      throw problem
+    }
+    var answer = total.answer(head: route.log.head)
+    answer.receipts = receipts == .all ? total.receipts : nil
+    return Response(json: answer.encoded())
+  }
+
+  /// What has been appended so far.
+  private struct Total: Sendable {
+    var appended = 0
+    var duplicates = 0
+    var erased = 0
+    var first: Int64?
+    var last: Int64?
+    var receipts: [LedgerHTTP.Receipt] = []
+
+    mutating func add(_ answer: AppendAnswer, keepsReceipts: Bool) {
+      appended += answer.appended
+      duplicates += answer.duplicates
+      erased += answer.erased
+      first = first ?? answer.first
+      last = answer.last ?? last
+      if keepsReceipts { receipts += answer.receipts ?? [] }
+    }
+
+    func answer(head: Position) -> AppendAnswer {
+      AppendAnswer(appended: appended, duplicates: duplicates, erased: erased, first: first, last: last, head: Int64(head))
+    }
+  }
+
+  private func consume(_ request: Request, _ total: inout Total, _ report: (AppendAnswer) async throws -> Void) async throws {
+    var gatherer = Gatherer(parsed: newBatch())
+    var decoder = try ContentDecoder(request.headers, byteCountMax: body.limits.requestByteCountMax, isEndless: true)
+    for try await buffer in request.body {
+      var bytes = buffer.readableBytesView
+      while !bytes.isEmpty {
+        // A few compressed bytes can stand for very many: they are decoded, and taken, slice by slice.
+        let slice = bytes.prefix(decoder.expands ? ContentDecoder.sliceByteCount : bytes.count)
+        bytes = bytes.dropFirst(slice.count)
+        try decoder.decodePiece(Array(slice), into: &gatherer.rest)
+        try await takeLines(&gatherer, &total, report)
+      }
+      // Whoever reads receipts waits for them; others are better served by full groups.
+      if receipts == .stream { try await flush(&gatherer, &total, report) }
+    }
+    try decoder.finish()
+    if !gatherer.rest.isEmpty {
+      gatherer.rest.append(UInt8(ascii: "\n"))
+      try await takeLines(&gatherer, &total, report)
+    }
+    let isAnyLine = total.appended + total.duplicates > 0 || gatherer.parsed.batch.count > 0
+    try await flush(&gatherer, &total, report)
+    guard isAnyLine else { throw emptyStream }
+  }
+
+  private func takeLines(_ gatherer: inout Gatherer, _ total: inout Total, _ report: (AppendAnswer) async throws -> Void) async throws {
+    var start = 0
+    let bytes = gatherer.rest
+    while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
+      gatherer.line += 1
+      do {
+        try take(Array(bytes[start..<end]), &gatherer, consequence: "the lines before it stand")
+      } catch {
+        // The lines before the bad one are good, and stand.
+        try await flush(&gatherer, &total, report)
+        throw error
+      }
+      start = end + 1
+      if gatherer.parsed.batch.count >= Self.groupEventCountMax || gatherer.parsed.batch.byteCount >= Self.groupByteCountMax {
+        try await flush(&gatherer, &total, report)
+      }
+    }
+    gatherer.rest.removeFirst(start)
+    guard gatherer.rest.count <= 4 * body.limits.eventByteCountMax else {
+      try await flush(&gatherer, &total, report)
+      throw Problem(
+        .eventTooLarge, "line \(gatherer.line + 1) has more than \(4 * body.limits.eventByteCountMax) bytes without an end",
+        line: gatherer.line + 1)
+    }
+  }
+
+  private func take(_ line: [UInt8], _ gatherer: inout Gatherer, consequence: String) throws(Problem) {
+    guard line.contains(where: { $0 > 0x20 }) else { return }
+    // A group is received when its first event is, however long the stream was silent before.
+    if gatherer.parsed.batch.count == 0 { gatherer.parsed = newBatch() }
+    do throws(Problem) {
+      try body.line(line, into: &gatherer.parsed)
+    } catch {
+      throw Problem(error.code, "line \(gatherer.line): \(error.detail); \(consequence)", line: gatherer.line)
+    }
+    gatherer.lines.append(gatherer.line)
+  }
+
+  private func flush(_ gatherer: inout Gatherer, _ total: inout Total, _ report: (AppendAnswer) async throws -> Void) async throws {
+    guard gatherer.parsed.batch.count > 0 else { return }
+    var (parsed, lines) = (gatherer.parsed, gatherer.lines)
+    (gatherer.parsed, gatherer.lines) = (newBatch(), [])
+    var problem: Problem?
+    while parsed.batch.count > 0 {
+      let answer: AppendAnswer
+      do throws(AppendError) {
+        answer = try await route.append(parsed)
+      } catch .conflict(let conflicts) {
+        // The group was refused as a whole: what came before the first conflict is appended without it.
+        let (first, line) = (conflicts[0], lines[conflicts[0].index])
+        problem = Problem(
+          .idConflict,
+          "line \(line): its source and id are taken by other content \(first.place); send it under a new id, "
+            + "the lines before it stand", line: line)
+        parsed = parsed.prefix(first.index)
+        lines.removeLast(lines.count - first.index)
+        continue
+      } catch {
+        var refusal = error.problem
+        refusal.line = lines[0]
+        throw refusal
+      }
+      total.add(answer, keepsReceipts: receipts == .all)
+      try await report(answer)
+      break
+    }
+    if let problem { throw problem }
+  }
+
+  private var emptyStream: Problem { Problem(.emptyBatch, "the stream holds no event; send one event a line") }
+}

@@ -1,0 +1,100 @@
+// What operators and their machines look at: the log's sizes, metrics, health. Health comes from progress, not from a flag.
+
+import EventLog
+import HTTPTypes
+import Hummingbird
+import JSON
+import LedgerCore
+import LedgerHTTP
+import NIOCore
+import ProjectionEngine
+
+struct OperationRoutes: Sendable {
+  let log: EventLog
+  let engine: ProjectionEngine
+
+  func status(_ request: Request, _ context: LedgerContext) async throws -> Response {
+    _ = try Parameters(request, allowed: [])
+    let status = try log.status()
+    var writer = JSONWriter()
+    writer.beginObject()
+    writer.member("id", log.id.hex)
+    writer.member("head", log.head)
+    writer.member("sealed", 0)
+    writer.member("erasureEpoch", 0)
+    writer.member("segments", status.segmentCount)
+    writer.member("byteCount", status.byteCount)
+    writer.member("queueByteCount", status.queueByteCount)
+    writer.member("roomByteCount", status.roomByteCount)
+    writer.member("readers", status.readerCount)
+    writer.key("appending")
+    if let obstacle = log.appendObstacle { writer.string(obstacle.description) } else { writer.string("open") }
+    writer.endObject()
+    return Response(json: writer.bytes)
+  }
+
+  /// Prometheus' text format, version 0.0.4.
+  func metrics(_ request: Request, _ context: LedgerContext) async throws -> Response {
+    var out = MetricsText()
+    let status = try log.status()
+    let counters = log.counters
+    out.gauge("ledger_log_head_position", "Last durable position.", log.head)
+    out.counter("ledger_events_appended_total", "Events appended since the start.", counters.appended)
+    out.counter("ledger_events_duplicate_total", "Events that were in the log already.", counters.duplicates)
+    out.counter("ledger_events_conflict_total", "Events refused since their id is taken by another content.", counters.conflicts)
+    out.counter("ledger_append_refusals_total", "Requests refused by the log.", counters.refusals)
+    out.counter("ledger_append_groups_total", "Groups committed together.", counters.groups)
+    out.gauge("ledger_append_group_events_max", "Events in the largest group.", counters.largestGroupEventCount)
+    out.gauge("ledger_append_queue_bytes", "Bytes of events that wait for the appender.", UInt64(status.queueByteCount))
+    out.gauge("ledger_append_open", "1 if appends are taken.", log.appendObstacle == nil ? 1 : 0)
+    out.gauge("ledger_log_bytes", "Bytes used by the segments' files.", UInt64(status.byteCount))
+    out.gauge("ledger_log_segments", "Segments.", UInt64(status.segmentCount))
+    out.gauge("ledger_disk_room_bytes", "Bytes that the file system has left.", UInt64(status.roomByteCount))
+    let projections = engine.statuses()
+    out.family("ledger_projection_position", "gauge", "Last position folded.", projections) { String($0.position) }
+    out.family("ledger_projection_lag_events", "gauge", "Events not yet folded.", projections) { String($0.lagEventCount) }
+    out.family("ledger_projection_lag_seconds", "gauge", "Age of the newest folded event while behind.", projections) {
+      String($0.lagSeconds)
+    }
+    out.family("ledger_projection_parked_events", "gauge", "Events set aside.", projections) { String($0.parkedCount) }
+    out.family("ledger_projection_rows", "gauge", "Rows stored.", projections) { String($0.rowCount) }
+    out.family("ledger_projection_live", "gauge", "1 if the worker follows the log.", projections) { $0.state == .live ? "1" : "0" }
+    return Response(
+      status: .ok, headers: [.contentType: MediaType.metrics], body: ResponseBody(byteBuffer: ByteBuffer(string: out.text)))
+  }
+
+  /// Alive: the log answers.
+  func health(_ request: Request, _ context: LedgerContext) async throws -> Response {
+    if case .outcomeUnknown(let detail) = log.appendObstacle { throw Problem(.outcomeUnknown, detail) }
+    return Response(json: Array(#"{"status":"ok"}"#.utf8))
+  }
+
+  /// Ready: appends are taken and every projection follows, or is on its way.
+  func readiness(_ request: Request, _ context: LedgerContext) async throws -> Response {
+    if let obstacle = log.appendObstacle { throw obstacle.problem }
+    for status in engine.statuses() {
+      if let reason = status.state.reason { throw Problem(.busy, "projection \(status.name) does not go on: \(reason)") }
+      if status.state == .starting { throw Problem(.rebuilding, "projection \(status.name) is starting") }
+    }
+    return Response(json: Array(#"{"status":"ready"}"#.utf8))
+  }
+}
+
+/// Lines of Prometheus' text format.
+private struct MetricsText {
+  private(set) var text = ""
+
+  mutating func counter(_ name: String, _ help: String, _ value: UInt64) { single(name, "counter", help, value) }
+  mutating func gauge(_ name: String, _ help: String, _ value: UInt64) { single(name, "gauge", help, value) }
+
+  private mutating func single(_ name: String, _ type: String, _ help: String, _ value: UInt64) {
+    text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n\(name) \(value)\n"
+  }
+
+  mutating func family(
+    _ name: String, _ type: String, _ help: String, _ projections: [ProjectionStatus], _ value: (ProjectionStatus) -> String
+  ) {
+    text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
+    for projection in projections { text += "\(name){projection=\"\(projection.name)\"} \(value(projection))\n" }
+  }
+}

@@ -1,0 +1,110 @@
+// Whatever goes wrong on the way to a route or inside of one becomes problem details here.
+//
+// Invariant: every answer that is no success is `application/problem+json`, also to bytes that are no request.
+
+import HTTPTypes
+import Hummingbird
+import LedgerHTTP
+import Logging
+import NIOCore
+import NIOHTTP1
+import NIOHTTPTypes
+
+/// A path and one of its methods.
+struct Route: Sendable {
+  let method: HTTPRequest.Method
+  /// With names in braces.
+  let path: String
+  let handle: @Sendable (Request, LedgerContext) async throws -> Response
+
+  init(_ method: HTTPRequest.Method, _ path: String, _ handle: @escaping @Sendable (Request, LedgerContext) async throws -> Response) {
+    self.method = method
+    self.path = path
+    self.handle = handle
+  }
+
+  /// Whether a request's path is this one, whatever its method.
+  func matches(_ requested: String) -> Bool {
+    let (own, other) = (path.split(separator: "/"), requested.split(separator: "/"))
+    guard own.count == other.count else { return false }
+    return zip(own, other).allSatisfy { $0.hasPrefix("{") || $0.utf8.elementsEqual($1.utf8) }
+  }
+}
+
+/// Turns whatever a route throws into problem details, and logs what only the operator should see.
+struct ProblemMiddleware: RouterMiddleware {
+  let logger: Logger
+  let routes: [Route]
+
+  func handle(
+    _ request: Request, context: LedgerContext, next: (Request, LedgerContext) async throws -> Response
+  ) async throws -> Response {
+    do {
+      return try await next(request, context)
+    } catch is CancellationError {
+      throw CancellationError()
+    } catch {
+      // The router says "not found" of a path, too, whose methods are others.
+      if (error as? any HTTPResponseError)?.status == .notFound, case let list = methods(of: request.uri.path), !list.isEmpty {
+        return Response(Problem(.methodNotAllowed, "the path is there, but knows \(list) only"), headers: [.allow: list])
+      }
+      let problem = Problem(error)
+      if problem.code == .internal {
+        logger.error("request failed", metadata: ["method": "\(request.method)", "error": "\(error)"])
+      }
+      return Response(problem)
+    }
+  }
+
+  private func methods(of path: String) -> String {
+    routes.filter { $0.matches(path) }.map(\.method.rawValue).sorted().joined(separator: ", ")
+  }
+}
+
+/// What HTTP asks of a connection below its requests: whoever expects `100-continue` gets it (curl sends a large body
+/// only then, or a second later), and bytes that are no HTTP, or a head beyond the limits, are answered before the
+/// connection is closed. No route ever sees either.
+final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
+  typealias InboundIn = HTTPRequestPart
+  typealias InboundOut = HTTPRequestPart
+  typealias OutboundIn = HTTPResponsePart
+  typealias OutboundOut = HTTPResponsePart
+
+  /// Requests that are not answered yet: their answers come first, so then there is no place for another.
+  private var waitingCount = 0
+  private var isOver = false
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    if case .head(let head) = unwrapInboundIn(data) {
+      if waitingCount == 0, head.headerFields[.expect]?.lowercased() == "100-continue" {
+        context.writeAndFlush(wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
+      }
+      waitingCount += 1
+    }
+    context.fireChannelRead(data)
+  }
+
+  func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+    guard !isOver else {
+      promise?.fail(ChannelError.ioOnClosedChannel)
+      return
+    }
+    if case .end = unwrapOutboundIn(data) { waitingCount -= 1 }
+    context.write(data, promise: promise)
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    // What breaks off is not malformed; and nobody is there to be told.
+    if case .some(.invalidEOFState) = error as? HTTPParserError { return context.fireErrorCaught(error) }
+    guard error is HTTPParserError, waitingCount == 0, !isOver else { return context.fireErrorCaught(error) }
+    isOver = true
+    let body = ByteBuffer(bytes: Problem.notHTTP.encoded())
+    let head = HTTPResponse(
+      status: .init(code: Problem.notHTTP.code.status),
+      headerFields: [.contentType: MediaType.problem, .contentLength: String(body.readableBytes), .connection: "close"])
+    context.write(wrapOutboundOut(.head(head)), promise: nil)
+    context.write(wrapOutboundOut(.body(body)), promise: nil)
+    let closing = NIOLoopBound(context, eventLoop: context.eventLoop)
+    context.writeAndFlush(wrapOutboundOut(.end(nil))).whenComplete { _ in closing.value.close(promise: nil) }
+  }
+}

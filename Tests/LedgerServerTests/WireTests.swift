@@ -1,0 +1,121 @@
+// What happens below the routes: connections kept and pipelined, bytes that are no HTTP, clients that vanish.
+
+import LedgerClient
+import LedgerServer
+import Testing
+
+@Suite(.serialized, .server { $0.idleSeconds = 1 }) struct WireTests {
+  @Test func `requests sent in one go are answered in their order`() async throws {
+    let server = try RunningServer.require()
+    let before = server.head
+    let ids = (0..<5).map { _ in freshID() }
+    var bytes = ids.map { RawSocket.request("POST", "/v1/events", ["content-type: \(structured)"], body: event($0), closes: false) }
+      .joined()
+    bytes += RawSocket.request("POST", "/v1/events", ["content-type: \(structured)"], body: "{", closes: false)
+    bytes += RawSocket.request("GET", "/v1/events/\(before + 1)", closes: false)
+    bytes += RawSocket.request("GET", "/healthz")
+    let answer = try await RawSocket.exchange(server.socketPath, [bytes])
+    #expect(answer.isComplete)
+    #expect(answer.statuses == [200, 200, 200, 200, 200, 400, 200, 200])
+    for index in 1...5 { #expect(answer.text.contains("\"first\":\(before + Int64(index)),")) }
+    #expect(answer.text.hasSuffix(#"{"status":"ok"}"#))
+    #expect(server.head == before + 5)
+  }
+
+  @Test func `a connection is kept over refusals, also of bodies that were not read to their end`() async throws {
+    let server = try RunningServer.require()
+    let large = String(repeating: " ", count: 9 << 20)
+    let pieces = [
+      RawSocket.request("POST", "/v1/events", ["content-type: \(batched)"], body: large, closes: false),
+      RawSocket.request("POST", "/v1/leak", body: large, closes: false), RawSocket.request("GET", "/healthz"),
+    ]
+    let answer = try await RawSocket.exchange(server.socketPath, pieces)
+    #expect(answer.isComplete)
+    #expect(answer.statuses == [400, 404, 200])
+  }
+
+  @Test func `a request cut into single bytes is one request`() async throws {
+    let server = try RunningServer.require()
+    let before = server.head
+    let text = RawSocket.request("POST", "/v1/events", ["content-type: \(structured)"], body: event(freshID()))
+    let answer = try await RawSocket.exchange(server.socketPath, text.unicodeScalars.map { String($0) })
+    #expect(answer.statuses == [200])
+    #expect(server.head == before + 1)
+  }
+
+  @Test func `an idle connection is closed after the idle time, and an unfinished request as well`() async throws {
+    let server = try RunningServer.require()
+    let upload = RawSocket.request("POST", "/v1/events", ["content-type: \(streamed)"], body: event(freshID()) + "\n{", closes: false)
+    let rows = [
+      [], [RawSocket.request("GET", "/healthz", closes: false)], ["POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-len"],
+      [String(upload.dropLast())],
+    ]
+    for pieces in rows {
+      let start = ContinuousClock.now
+      let answer = try await RawSocket.exchange(server.socketPath, pieces, seconds: 8)
+      #expect(answer.isComplete, "\(pieces)")
+      #expect(ContinuousClock.now - start < .seconds(6))
+    }
+  }
+
+  private static let malformed: [(String, String)] = [
+    ("a method that HTTP does not have", "LEAK /healthz HTTP/1.1\r\nhost: x\r\n\r\n"), ("no HTTP at all", "leak leak leak\r\n\r\n"),
+    ("HTTP/9", "GET /healthz HTTP/leak\r\n\r\n"),
+    ("a header without a colon", "GET /healthz HTTP/1.1\r\nhost: x\r\nleak\r\n\r\n"),
+    ("a header of 20 KiB", "GET /healthz HTTP/1.1\r\nhost: x\r\nx-leak: \(String(repeating: "l", count: 20_000))\r\n\r\n"),
+    (
+      "headers of 20 KiB together",
+      "GET /healthz HTTP/1.1\r\nhost: x\r\n" + (0..<40).map { "x-\($0): \(String(repeating: "l", count: 500))\r\n" }.joined() + "\r\n"
+    ), ("300 headers", "GET /healthz HTTP/1.1\r\nhost: x\r\n" + (0..<300).map { "x-\($0): l\r\n" }.joined() + "\r\n"),
+    ("a target of 20 KiB", "GET /healthz?\(String(repeating: "l", count: 20_000)) HTTP/1.1\r\nhost: x\r\n\r\n"),
+    ("two lengths", "POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n{}"),
+    ("a length that is no number", "POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: leak\r\n\r\n{}"),
+  ]
+
+  @Test(arguments: malformed) func `what is no request is answered with a problem, and the daemon lives on`(
+    _ name: String, _ text: String
+  ) async throws {
+    let server = try RunningServer.require()
+    let answer = try await RawSocket.exchange(server.socketPath, [text])
+    #expect(answer.isComplete)
+    #expect(answer.statuses == [400], "\(answer.text.prefix(300))")
+    #expect(answer.text.contains("application/problem+json"))
+    #expect(answer.text.contains(#""code":"invalid-request""#))
+    #expect(!answer.text.contains("leak"))
+    #expect(try await server.get("/healthz").status == 200)
+  }
+
+  @Test func `a chunked body with a bad chunk appends nothing`() async throws {
+    let server = try RunningServer.require()
+    let before = server.head
+    let text =
+      RawSocket.request("POST", "/v1/events", ["content-type: \(structured)", "transfer-encoding: chunked"])
+      + "leak\r\n\(event("leak"))\r\n0\r\n\r\n"
+    let answer = try await RawSocket.exchange(server.socketPath, [text])
+    #expect(answer.isComplete)
+    #expect(answer.statuses == [400], "\(answer.text)")
+    #expect(server.head == before)
+    #expect(try await server.get("/healthz").status == 200)
+  }
+
+  @Test func `a client that vanishes within a body has appended nothing of it`() async throws {
+    let server = try RunningServer.require()
+    let before = server.head
+    for type in [structured, batched, streamed] {
+      let text = RawSocket.request("POST", "/v1/events", ["content-type: \(type)"], body: event(freshID()) + "\n" + event(freshID()))
+      _ = try await RawSocket.exchange(server.socketPath, [String(text.dropLast(20))], pause: .milliseconds(50), closesAfterSending: true)
+    }
+    try await Task.sleep(for: .milliseconds(200))
+    #expect(server.head == before)
+    #expect(try await server.get("/healthz").status == 200)
+  }
+
+  @Test func `who expects 100-continue is not kept waiting`() async throws {
+    let server = try RunningServer.require()
+    let text = RawSocket.request(
+      "POST", "/v1/events", ["content-type: \(structured)", "expect: 100-continue"], body: event(freshID()))
+    let end = try #require(text.firstRange(of: "\r\n\r\n")).upperBound
+    let answer = try await RawSocket.exchange(server.socketPath, [String(text[..<end])], seconds: 3) { $0.contains("\r\n\r\n") }
+    #expect(answer.statuses == [100])
+  }
+}
