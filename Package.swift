@@ -152,6 +152,9 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
       swiftSettings: strict),
+    .testTarget(
+      name: "CrashTests", dependencies: ["ledgerd", "LedgerTesting", "EventLog", "LedgerCore", "LedgerHTTP", "JSON", "Bytes"],
+      swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17
