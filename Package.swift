@@ -155,6 +155,13 @@ let package = Package(
     .testTarget(
       name: "CrashTests", dependencies: ["ledgerd", "LedgerTesting", "EventLog", "LedgerCore", "LedgerHTTP", "JSON", "Bytes"],
       swiftSettings: strict),
+    .testTarget(
+      name: "EndToEndTests",
+      dependencies: [
+        "ledgerd", "LedgerTesting", "LedgerClient", "LedgerHTTP", "Projections", "ProjectionEngine", "EventLog", "LedgerCore", "JSON",
+        "Bytes",
+      ],
+      swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17
