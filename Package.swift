@@ -90,6 +90,8 @@ let package = Package(
         .product(name: "NIOHTTP1", package: "swift-nio"),
       ],
       swiftSettings: strict),
+    // The DocC catalog: tutorial, explanation, decisions.
+    .target(name: "Documentation", swiftSettings: strict),
 
     .executableTarget(
       name: "ledgerctl",
