@@ -2,6 +2,7 @@
 
 import Bytes
 import CLMDB
+import Glibc
 
 /// Walks keys in byte order. Lives inside the closure it is given to.
 @safe public struct Cursor: ~Copyable {
@@ -68,5 +69,57 @@ import CLMDB
     let keySpan = unsafe RawSpan(_unsafeStart: UnsafeRawPointer(key.mv_data), byteCount: key.mv_size)
     let valueSpan = unsafe RawSpan(_unsafeStart: UnsafeRawPointer(value.mv_data), byteCount: value.mv_size)
     return try body(keySpan, valueSpan)
+  }
+}
+
+/// A place in a database where rows are written one behind the other: in key order it walks the tree once, where a `put`
+/// each would search from the root. Lives inside the closure it is given to.
+@safe public struct WriteCursor: ~Copyable {
+  let pointer: OpaquePointer
+
+  init(pointer: OpaquePointer) { unsafe self.pointer = pointer }
+
+  deinit { unsafe mdb_cursor_close(pointer) }
+
+  /// Stores bytes under bytes (`mdb_cursor_put`).
+  public mutating func put(_ key: RawSpan, _ value: RawSpan, mode: WriteTransaction.PutMode = .upsert) throws(LMDBError) {
+    var code: Int32 = 0
+    unsafe key.withUnsafeBytes { keyBytes in
+      unsafe value.withUnsafeBytes { valueBytes in
+        var mdbKey = unsafe MDB_val(mv_size: keyBytes.count, mv_data: UnsafeMutableRawPointer(mutating: keyBytes.baseAddress))
+        var mdbValue = unsafe MDB_val(mv_size: valueBytes.count, mv_data: UnsafeMutableRawPointer(mutating: valueBytes.baseAddress))
+        code = unsafe mdb_cursor_put(pointer, &mdbKey, &mdbValue, mode.flags)
+      }
+    }
+    try check(code, "mdb_cursor_put")
+  }
+
+  /// Removes a key, and tells whether it was there.
+  @discardableResult
+  public mutating func delete(_ key: RawSpan) throws(LMDBError) -> Bool {
+    var code: Int32 = 0
+    unsafe key.withUnsafeBytes { bytes in
+      var mdbKey = unsafe MDB_val(mv_size: bytes.count, mv_data: UnsafeMutableRawPointer(mutating: bytes.baseAddress))
+      var mdbValue = unsafe MDB_val()
+      code = unsafe mdb_cursor_get(pointer, &mdbKey, &mdbValue, MDB_SET_KEY)
+      if code == MDB_SUCCESS { code = unsafe mdb_cursor_del(pointer, 0) }
+    }
+    if code == MDB_NOTFOUND { return false }
+    try check(code, "mdb_cursor_del")
+    return true
+  }
+}
+
+extension WriteTransaction {
+  /// Writes to a database with a cursor. On the transaction's thread.
+  public borrowing func withWriteCursor<R>(
+    _ database: DatabaseHandle, _ body: (inout WriteCursor) throws(LMDBError) -> R
+  ) throws(LMDBError) -> R {
+    checkThread()
+    var opened: OpaquePointer?
+    try check(unsafe mdb_cursor_open(pointer, database, &opened), "mdb_cursor_open")
+    guard let pointer = unsafe opened else { throw LMDBError(ENOMEM, "mdb_cursor_open") }
+    var cursor = unsafe WriteCursor(pointer: pointer)
+    return try body(&cursor)
   }
 }

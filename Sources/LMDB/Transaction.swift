@@ -88,7 +88,7 @@ public protocol Transaction: ~Copyable {
   }
 
   /// LMDB's writer lock is its thread's: used elsewhere, it would be unlocked by a stranger.
-  private borrowing func checkThread() {
+  borrowing func checkThread() {
     precondition(pthread_equal(thread, pthread_self()) != 0, "a write transaction is used on the thread that began it")
   }
 
