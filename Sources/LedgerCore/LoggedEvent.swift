@@ -1,7 +1,7 @@
 // An event as a fold sees it: its place, its envelope, its attributes and its JSON, all borrowed from a reader that the
 // next event will use again.
 
-import Bytes
+public import Bytes
 public import JSON
 
 /// One stored event, parsed. A worker has one instance and reads event after event into it, so nothing is allocated per
@@ -13,7 +13,10 @@ public final class LoggedEvent {
   public private(set) var envelope = Envelope(
     recorded: .earliest, received: .earliest, revision: 0, door: .process, principal: "")
   /// The event's text and its nodes.
-  public private(set) var json = JSONReader()
+  @inlinable public var json: JSONReader {
+    _read { yield reader.value }
+  }
+  @usableFromInline let reader = Confined(JSONReader())
   /// Where the attributes stand.
   public var attributes: EventAttributes {
     guard let found else { preconditionFailure("no event has been read") }
@@ -42,7 +45,7 @@ public final class LoggedEvent {
     found = nil
     let root: JSONNode
     do throws(JSONError) {
-      root = try json.parse(bytes)
+      root = try reader.value.parse(bytes)
     } catch {
       throw EventError(.invalidJSON, error.description)
     }

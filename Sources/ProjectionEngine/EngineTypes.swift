@@ -8,11 +8,13 @@ public struct EngineOptions: Sendable {
   /// Events in one batch while following the log.
   public var liveBatchEventCountMax = 20_000
   /// Events in one batch while catching up: a rebuild, or the first stretch after a start.
-  public var rebuildBatchEventCountMax = 100_000
+  public var rebuildBatchEventCountMax = 250_000
   /// Units in one batch of a projection that depends on another; its upstream is read in one transaction meanwhile.
   public var dependentBatchUnitCountMax = 2_000
   /// Rows held in memory by one worker. A batch ends when it is reached.
-  public var cachedRowCountMax = 1_000_000
+  public var cachedRowCountMax = 2_000_000
+  /// Bytes of new rows held in memory by one worker, beside the cached ones. A batch ends when it is reached.
+  public var waitingByteCountMax = 256 << 20
   /// Changed units kept for dependents that lag; beyond it the oldest go, and such a dependent starts again.
   public var changeCountMax: UInt64 = 10_000_000
   /// The size a generation's map starts with, in bytes; it doubles when needed.

@@ -63,16 +63,18 @@ final class LMDBBacking: RowBacking {
     if let inner { throw inner }
   }
 
-  func write(table: TableHandle, key: RawSpan, value: RawSpan) throws(RowError) {
-    try withTransaction { (transaction) throws(LMDBError) in try transaction.putBytes(table, key, value) }
-  }
-
-  func insert(table: TableHandle, key: RawSpan, value: RawSpan) throws(RowError) {
-    try withTransaction { (transaction) throws(LMDBError) in try transaction.putBytes(table, key, value, mode: .insert) }
-  }
-
-  func delete(table: TableHandle, key: RawSpan) throws(RowError) {
-    try withTransaction { (transaction) throws(LMDBError) in _ = try transaction.deleteBytes(table, key) }
+  func write(table: TableHandle, _ run: RowRun) throws(RowError) {
+    try withTransaction { (transaction) throws(LMDBError) in
+      try transaction.withWriteCursor(table) { (cursor) throws(LMDBError) in
+        try run.forEach { (change, key, value) throws(LMDBError) in
+          switch change {
+          case .put: try cursor.put(key, value)
+          case .insert: try cursor.put(key, value, mode: .insert)
+          case .delete: try cursor.delete(key)
+          }
+        }
+      }
+    }
   }
 }
 

@@ -9,6 +9,18 @@ public protocol RowKey: Hashable, Sendable {
   init(from reader: inout ByteReader) throws(ByteError)
   /// Writes the key; at most 500 bytes.
   func write(to writer: inout ByteWriter)
+  /// 64 well-mixed bits for the cache; equal for equal keys. Never stored.
+  var rowHash: UInt64 { get }
+}
+
+extension RowKey {
+  /// The standard library's hash: good, and slow.
+  @inlinable public var rowHash: UInt64 { RowHash.of(UInt64(truncatingIfNeeded: hashValue)) }
+}
+
+extension RowHash {
+  @inlinable
+  static func of(_ key: some RowKey) -> UInt64 { key.rowHash }
 }
 
 /// A value of a table, in a stable layout that its type documents.
@@ -25,6 +37,8 @@ extension UInt64: RowKey {
   /// Eight bytes, big-endian.
   @inlinable
   public func write(to writer: inout ByteWriter) { writer.uint64(self) }
+  /// The mixed number.
+  @inlinable public var rowHash: UInt64 { RowHash.of(self) }
 }
 
 extension ByteString: RowKey {
@@ -35,6 +49,8 @@ extension ByteString: RowKey {
   }
   /// The bytes as they are.
   public func write(to writer: inout ByteWriter) { writer.raw(bytes) }
+  /// XXH3 of the bytes.
+  public var rowHash: UInt64 { RowHash.of(bytes) }
 }
 
 /// The name of a table, with the types of what it holds.
@@ -94,12 +110,8 @@ extension RowSource {
 
 /// Somewhere rows are kept: one LMDB write transaction, or memory in tests.
 public protocol RowBacking: RowSource {
-  /// Stores a value under a key.
-  func write(table: TableHandle, key: RawSpan, value: RawSpan) throws(RowError)
-  /// Stores a value under a key that is not there yet; it is an error if it is.
-  func insert(table: TableHandle, key: RawSpan, value: RawSpan) throws(RowError)
-  /// Removes a key, if it is there.
-  func delete(table: TableHandle, key: RawSpan) throws(RowError)
+  /// Writes the rows of a run, in its order.
+  func write(table: TableHandle, _ run: RowRun) throws(RowError)
 }
 
 /// Rows in memory: for tests of folds.
@@ -138,19 +150,21 @@ public final class MemoryBacking: RowBacking {
   }
 
   /// Stores a value.
-  public func write(table: TableHandle, key: RawSpan, value: RawSpan) throws(RowError) {
+  public func write(table: TableHandle, key: RawSpan, value: RawSpan) {
     tables[Int(table)][ByteString(key)] = [UInt8](value)
   }
 
-  /// Stores a value under a new key.
-  public func insert(table: TableHandle, key: RawSpan, value: RawSpan) throws(RowError) {
-    guard tables[Int(table)].updateValue([UInt8](value), forKey: ByteString(key)) == nil else {
-      throw .environment("a row was inserted under a key that is already there; this is a fault of the fold")
+  /// Writes the rows of a run.
+  public func write(table: TableHandle, _ run: RowRun) throws(RowError) {
+    try run.forEach { (change, key, value) throws(RowError) in
+      switch change {
+      case .put: write(table: table, key: key, value: value)
+      case .delete: tables[Int(table)][ByteString(key)] = nil
+      case .insert:
+        guard tables[Int(table)].updateValue([UInt8](value), forKey: ByteString(key)) == nil else {
+          throw .environment("a row was inserted under a key that is already there; this is a fault of the fold")
+        }
+      }
     }
-  }
-
-  /// Removes a key.
-  public func delete(table: TableHandle, key: RawSpan) throws(RowError) {
-    tables[Int(table)][ByteString(key)] = nil
   }
 }

@@ -49,7 +49,7 @@ final class Session {
     self.interrupt = interrupt
     reader = log.makeReader(after: state.mark.position)
     backing = LMDBBacking(try generation.environment())
-    rows = RowStore(backing: backing, digest: state.digest, rowCount: state.rowCount)
+    rows = RowStore(backing: backing, digest: state.digest, rowCount: state.rowCount, isEmpty: state.rowCount == 0)
     fold = projection.makeFold(rows: rows)
   }
 
@@ -59,7 +59,7 @@ final class Session {
   /// Goes back to the last commit.
   private func giveUp() {
     backing.abort()
-    rows = RowStore(backing: backing, digest: state.digest, rowCount: state.rowCount)
+    rows = RowStore(backing: backing, digest: state.digest, rowCount: state.rowCount, isEmpty: state.rowCount == 0)
     fold = projection.makeFold(rows: rows)
   }
 
@@ -88,6 +88,7 @@ final class Session {
     } catch {
       throw .storage(StorageFailure(error))
     }
+    rows.beginBatch()
   }
 
   private func storage(_ error: RowError) -> BatchFailure {
@@ -110,6 +111,7 @@ final class Session {
     through last: Position, countMax: Int, parking: ParkedEvent?, changes: ChangeKeeping
   ) throws(BatchFailure) -> Int {
     try begin()
+    rows.keepsChangedUnits = changes.isKept
     var batch = Batch(next: state)
     do throws(BatchFailure) {
       try readEvents(through: last, countMax: countMax, parking: parking, &batch)
@@ -156,7 +158,8 @@ final class Session {
           failed = failure(error, at: position)
           return false
         }
-        return store.cachedRowCount < options.cachedRowCountMax && !(position & 0xff == 0 && interrupt())
+        return store.cachedRowCount < options.cachedRowCountMax && store.waitingByteCount < options.waitingByteCountMax
+          && !(position & 0xff == 0 && interrupt())
       }
     } catch {
       throw .log(error)
@@ -196,10 +199,11 @@ final class Session {
       throw failure.kind == .mapFull ? .storage(failure) : .unknownOutcome(failure)
     }
     state = next
-    if rows.cachedRowCount > options.cachedRowCountMax / 2 { rows.evictCleanRows() }
+    rows.evictCleanRows(countMax: options.cachedRowCountMax / 2)
   }
 
   private func writeChanges(_ next: inout GenerationState, _ changes: ChangeKeeping) throws(RowError) {
+    let hasChanged = rows.hasChangedUnits
     let units = rows.takeChangedUnits()
     var sequence = next.changeSequence
     var floor = next.changeFloor
@@ -221,7 +225,8 @@ final class Session {
         }
       }
     } else {
-      sequence += UInt64(units.count)
+      // Nobody asks which units they were; that there were some is enough.
+      sequence += hasChanged ? 1 : 0
       if floor <= next.changeSequence {
         try backing.withTransaction { (transaction) throws(LMDBError) in try transaction.clear(backing.opened.changes) }
       }
@@ -292,6 +297,7 @@ final class Session {
     }
     guard next != state else { return .fed(count: 0, isCaughtUp: isCaughtUp) }
     try begin()
+    rows.keepsChangedUnits = changes.isKept
     do throws(BatchFailure) {
       var batch = Batch(count: units.count, next: next)
       try apply(units, snapshot, parking, &batch)

@@ -124,28 +124,24 @@ final class GivenUpBacking: RowBacking {
     let both = MemoryBacking()
     let target = try handle(table, in: both)
     try below.scan(table: try handle(table, in: below), prefix: prefix, from: start) { (key, value) throws(RowError) in
-      if !deleted.contains(name(table, key)) { try both.write(table: target, key: key, value: value) }
+      if !deleted.contains(name(table, key)) { both.write(table: target, key: key, value: value) }
       return true
     }
     try above.scan(table: try handle(table, in: above), prefix: prefix, from: start) { (key, value) throws(RowError) in
-      try both.write(table: target, key: key, value: value)
+      both.write(table: target, key: key, value: value)
       return true
     }
     try both.scan(table: target, prefix: prefix, from: start, body)
   }
 
-  func write(table: TableHandle, key: RawSpan, value: RawSpan) throws(RowError) {
-    deleted.remove(name(table, key))
-    try above.write(table: try handle(table, in: above), key: key, value: value)
-  }
-
-  func insert(table: TableHandle, key: RawSpan, value: RawSpan) throws(RowError) {
-    try write(table: table, key: key, value: value)
-  }
-
-  func delete(table: TableHandle, key: RawSpan) throws(RowError) {
-    deleted.insert(name(table, key))
-    try above.delete(table: try handle(table, in: above), key: key)
+  func write(table: TableHandle, _ run: RowRun) throws(RowError) {
+    try run.forEach { (change, key, _) throws(RowError) in
+      switch change {
+      case .put, .insert: deleted.remove(name(table, key))
+      case .delete: deleted.insert(name(table, key))
+      }
+    }
+    try above.write(table: try handle(table, in: above), run)
   }
 }
 

@@ -35,7 +35,7 @@ private func story() throws -> Bench<CustomersProjection> {
     "channels":[{"channel":"email","count":1,"inbound":0,"outbound":1,"lastContact":"1970-01-01T00:08:20.000000Z"},{"channel":"web","count":2,"inbound":1,"outbound":0,\
     "lastContact":"1970-01-01T00:33:20.000000Z"}],\
     "totals":[{"currency":"EUR","value":"120.1","cost":"0.02"}],"mergedFrom":["2"]}],\
-    "checkpoint":3,"log":"L","version":1,"erasureEpoch":0}
+    "checkpoint":3,"log":"L","version":2,"erasureEpoch":0}
     """
   let bench = try story()
   #expect(try bench.ask("customers", [("identifier", "email:ANA@example.org")]) == expected)
@@ -45,7 +45,7 @@ private func story() throws -> Bench<CustomersProjection> {
 }
 
 @Test func `nobody is an empty list, also behind a blocked value`() throws {
-  let nobody = #"{"customers":[],"checkpoint":3,"log":"L","version":1,"erasureEpoch":0}"#
+  let nobody = #"{"customers":[],"checkpoint":3,"log":"L","version":2,"erasureEpoch":0}"#
   #expect(try story().ask("customers", [("identifier", "email:none@example.org"), ("identifier", "cookie:null")]) == nobody)
 }
 
@@ -58,7 +58,7 @@ private func story() throws -> Bench<CustomersProjection> {
     "direction":"inbound"},\
     {"position":3,"time":"1970-01-01T00:33:20.000000Z","type":"order.placed","source":"/web","channel":"web","role":"personal",\
     "businessunit":"shop","stage":"purchase","case":"A-7","value":{"amount":"120.1","currency":"EUR"}}],\
-    "checkpoint":3,"next":null,"log":"L","version":1,"erasureEpoch":0}
+    "checkpoint":3,"next":null,"log":"L","version":2,"erasureEpoch":0}
     """
   #expect(try story().ask("customers/{id}/journey", id: "2") == expected)
 }

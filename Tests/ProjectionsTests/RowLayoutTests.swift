@@ -35,7 +35,7 @@ private func sampleCustomer() throws -> CustomerRow {
   return row
 }
 
-@Test func `a customer's row has the layout of fold version 1`() throws {
+@Test func `a customer's row has the layout of fold version 2`() throws {
   let expected: [UInt8] = [
     9, 9, 1,  // first and last seen, events
     1, 1, 2, 9, 1, 14,  // identifiers
@@ -49,13 +49,16 @@ private func sampleCustomer() throws -> CustomerRow {
   #expect(try bytes(decode(CustomerRow.self, expected)) == expected)
 }
 
-@Test func `a timeline's entry has the layout of fold version 1`() throws {
+@Test func `a timeline's entry has the layout of fold version 2`() throws {
   var entry = TimelineEntry()
   entry.type = 1
   entry.channel = 300
   entry.case = Array("A".utf8)
   entry.cost = StoredAmount(value: try #require(Decimal(mantissa: 1 << 70, scale: 1)), currency: 9)
-  let expected: [UInt8] = [0x85, 0x28, 1, 0xac, 2, 1, 0x41, 0x81, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 9]
+  entry.identifiers = [7, 300]
+  let expected: [UInt8] = [
+    0x85, 0x68, 1, 0xac, 2, 1, 0x41, 0x81, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 9, 2, 7, 0xac, 2,
+  ]
   #expect(bytes(entry) == expected)
   #expect(try decode(TimelineEntry.self, expected) == entry)
 }

@@ -70,6 +70,10 @@ struct ChannelKey: RowKey {
     writer.uint64(businessUnit)
     writer.uint64(type)
   }
+  var rowHash: UInt64 {
+    let place = channel &+ campaign << 16 &+ businessUnit << 32 &+ type << 48
+    return RowHash.combine(RowHash.of(UInt64(bitPattern: quarter)), place)
+  }
 }
 
 /// The working state of ``ChannelsProjection``.

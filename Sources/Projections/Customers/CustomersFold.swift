@@ -18,8 +18,8 @@ public final class CustomersFold: ProjectionFold {
   private let graph: IdentityGraph
   private let customers: Table<UInt64, CustomerRow>
   private let redirects: Table<UInt64, Count>
-  private let timelines: Table<TimelineKey, TimelineEntry>
-  private let traits: Table<TraitKey, TraitRow>
+  private let timelines: UnitTable<TimelineKey, TimelineEntry>
+  private let traits: UnitTable<TraitKey, TraitRow>
 
   init(rows: RowStore, limits: MatchLimits) {
     self.rows = rows
@@ -27,8 +27,8 @@ public final class CustomersFold: ProjectionFold {
     names = Names(rows: rows, counters: counters)
     customers = rows.table(CustomerTables.customers)
     redirects = rows.table(CustomerTables.redirects)
-    timelines = rows.table(CustomerTables.timelines)
-    traits = rows.table(CustomerTables.traits)
+    timelines = rows.unitTable(CustomerTables.timelines)
+    traits = rows.unitTable(CustomerTables.traits)
     graph = IdentityGraph(rows: rows, names: names, counters: counters, customers: customers, limits: limits)
   }
 
@@ -50,7 +50,9 @@ public final class CustomersFold: ProjectionFold {
       let ordinal = UInt8(participant.ordinal)
       let resolved = try resolve(participant, at: event.position, occurred: occurred)
       let unit = resolved.unit
-      timelines.insert(TimelineKey(unit: unit, occurred: occurred, position: event.position, participant: ordinal), entry)
+      entry.identifiers = resolved.identifiers
+      timelines.insert(
+        TimelineKey(unit: unit, occurred: occurred, position: event.position, participant: ordinal), entry)
       rows.markChanged(unit: unit.raw)
       guard unit != .unowned else { continue }
       var said: [CustomerRow.Trait] = []
@@ -131,35 +133,9 @@ extension CustomersFold {
     for identifier in absorbed.identifiers { try graph.repoint(identifier, to: survivor) }
     for id in absorbed.mergedFrom { try redirects.set(id, Count(survivor.raw)) }
     try redirects.set(loser.raw, Count(survivor.raw))
-    try moveTimeline(of: loser, to: survivor)
-    try moveTraits(of: loser, to: survivor)
+    try timelines.move(from: loser.raw, to: survivor.raw)
+    try traits.move(from: loser.raw, to: survivor.raw)
     rows.markChanged(unit: loser.raw)
     rows.markChanged(unit: survivor.raw)
-  }
-
-  private func moveTimeline(of loser: CustomerID, to survivor: CustomerID) throws(FoldFailure) {
-    var moved: [(TimelineKey, TimelineEntry)] = []
-    try timelines.scan(prefix: TimelineKey.prefix(loser)) { (key, entry) throws(FoldFailure) in
-      moved.append((key, entry))
-      return true
-    }
-    for (key, entry) in moved {
-      try timelines.set(key, nil)
-      timelines.insert(
-        TimelineKey(unit: survivor, occurred: key.occurred, position: key.position, participant: key.participant), entry)
-    }
-  }
-
-  private func moveTraits(of loser: CustomerID, to survivor: CustomerID) throws(FoldFailure) {
-    var moved: [(TraitKey, TraitRow)] = []
-    try traits.scan(prefix: TimelineKey.prefix(loser)) { (key, row) throws(FoldFailure) in
-      moved.append((key, row))
-      return true
-    }
-    for (key, row) in moved {
-      try traits.set(key, nil)
-      traits.insert(
-        TraitKey(unit: survivor, name: key.name, effective: key.effective, position: key.position, participant: key.participant), row)
-    }
   }
 }

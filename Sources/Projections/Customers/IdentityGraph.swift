@@ -22,18 +22,23 @@ struct Resolved {
   let attached: [CustomerRow.Attached]
   /// Numbers of the identifiers that the customers had already.
   let seen: [UInt64]
+  /// Numbers of all identifiers that the event named, ascending.
+  let identifiers: [UInt64]
 
-  static let nobody = Resolved(unit: .unowned, absorbed: [], attached: [], seen: [])
+  static let nobody = Resolved(unit: .unowned, absorbed: [], attached: [], seen: [], identifiers: [])
 }
 
 final class IdentityGraph {
   private struct Candidate {
     /// The place among the event's identifiers, which are in byte order.
     let index: Int
-    let key: ByteString
+    /// Of its row.
+    let place: RowPlace
     let number: UInt64
     let kind: UInt64
     let rank: MatchLimits.Rank
+    /// As the identifier's row names it; its root is somewhere above.
+    let component: UInt64
     let owner: CustomerID
   }
 
@@ -44,7 +49,8 @@ final class IdentityGraph {
   private let values: Table<UInt64, IdentifierValue>
   private let components: Table<UInt64, ComponentRow>
   private let children: Table<ComponentChild, Empty>
-  private let evidence: Table<EvidenceKey, EvidenceRow>
+  private let members: Table<ComponentMember, Empty>
+  private let unownedEvidence: Table<EvidenceKey, EvidenceRow>
   private let limitFacts: Table<LimitFactKey, LimitFactRow>
   private let customers: Table<UInt64, CustomerRow>
   /// By the number of the kind's name; forgotten with the names.
@@ -59,7 +65,8 @@ final class IdentityGraph {
     values = rows.table(IdentityTables.values)
     components = rows.table(IdentityTables.components)
     children = rows.table(IdentityTables.children)
-    evidence = rows.table(IdentityTables.evidence)
+    members = rows.table(IdentityTables.members)
+    unownedEvidence = rows.table(IdentityTables.unownedEvidence)
     limitFacts = rows.table(IdentityTables.limitFacts)
   }
 
@@ -73,18 +80,25 @@ final class IdentityGraph {
   func resolve(_ event: [Identifier], position: Position, participant: Int, occurred: Int64) throws(FoldFailure) -> Resolved {
     var candidates: [Candidate] = []
     candidates.reserveCapacity(event.count)
-    let component = try enter(event, position: position, into: &candidates)
-    let ordinal = UInt8(participant)
-    let evidenceKey = EvidenceKey(component: component, position: position, participant: ordinal)
-    evidence.insert(evidenceKey, EvidenceRow(occurred: occurred, identifiers: candidates.map(\.number).sorted()))
-    if candidates.count > 1 { prioritise(&candidates) }
-    if let owner = candidates.first?.owner, owner != .unowned, candidates.allSatisfy({ $0.owner == owner }) {
-      return Resolved(unit: owner, absorbed: [], attached: [], seen: candidates.map(\.number))
+    let fresh = try find(event, into: &candidates)
+    // What a customer has stays in one component: an event that only repeats it joins nothing.
+    if fresh.isEmpty, let owner = candidates.first?.owner, owner != .unowned, candidates.allSatisfy({ $0.owner == owner }) {
+      let numbers = IdentityGraph.numbers(of: candidates)
+      return Resolved(unit: owner, absorbed: [], attached: [], seen: numbers, identifiers: numbers)
     }
+    let component = try join(event, fresh, position: position, &candidates)
+    let numbers = IdentityGraph.numbers(of: candidates)
+    if candidates.count > 1 { prioritise(&candidates) }
+    let ordinal = UInt8(participant)
     try setAside(&candidates, component: component, position: position, participant: ordinal, occurred: occurred)
-    guard !candidates.isEmpty else { return .nobody }
+    guard !candidates.isEmpty else {
+      let key = EvidenceKey(component: component, position: position, participant: ordinal)
+      unownedEvidence.insert(key, EvidenceRow(occurred: occurred))
+      return Resolved(unit: .unowned, absorbed: [], attached: [], seen: [], identifiers: numbers)
+    }
     let owners = IdentityGraph.owners(of: candidates)
     let unit = owners.first ?? CustomerID(position: position, participant: participant)
+    if owners.isEmpty { members.insert(ComponentMember(component: component, customer: unit), Empty()) }
     var attached: [CustomerRow.Attached] = []
     var seen: [UInt64] = []
     for candidate in candidates {
@@ -92,68 +106,90 @@ final class IdentityGraph {
         attached.append(
           CustomerRow.Attached(
             number: candidate.number, kind: candidate.kind, attachedAt: occurred, position: position, lastSeen: occurred))
-        try point(candidate.key, to: unit)
+        try identifiers.update(at: candidate.place) { (row) throws(FoldFailure) in row?.owner = unit }
       } else {
         seen.append(candidate.number)
       }
     }
-    return Resolved(unit: unit, absorbed: Array(owners.dropFirst()), attached: attached, seen: seen)
+    return Resolved(unit: unit, absorbed: Array(owners.dropFirst()), attached: attached, seen: seen, identifiers: numbers)
+  }
+
+  private static func numbers(of candidates: [Candidate]) -> [UInt64] {
+    candidates.count == 1 ? [candidates[0].number] : candidates.map(\.number).sorted()
   }
 
   /// Points an identifier of an absorbed customer at the survivor.
   func repoint(_ attached: CustomerRow.Attached, to unit: CustomerID) throws(FoldFailure) {
     guard let value = try values.row(attached.number) else { throw .storage(.malformedRow(table: values.name)) }
-    try point(value.rowKey, to: unit)
-  }
-
-  private func point(_ key: ByteString, to unit: CustomerID) throws(FoldFailure) {
-    try identifiers.update(key) { (row) throws(FoldFailure) in row?.owner = unit }
+    try identifiers.update(value.rowKey) { (row) throws(FoldFailure) in row?.owner = unit }
   }
 }
 
 // MARK: Components
 extension IdentityGraph {
-  /// Finds or enters the identifiers, joins their components and answers the root.
-  private func enter(_ event: [Identifier], position: Position, into candidates: inout [Candidate]) throws(FoldFailure) -> UInt64 {
-    var fresh: [(index: Int, key: ByteString, kind: UInt64, rank: MatchLimits.Rank)] = []
-    var roots: [UInt64] = []
+  /// An identifier that no event named before.
+  private struct Fresh {
+    let index: Int
+    let place: RowPlace
+    let kind: UInt64
+    let rank: MatchLimits.Rank
+  }
+
+  /// Finds the identifiers that are known; answers the others.
+  private func find(_ event: [Identifier], into candidates: inout [Candidate]) throws(FoldFailure) -> [Fresh] {
+    var fresh: [Fresh] = []
     for (index, identifier) in event.enumerated() {
       let key = identifier.rowKey
+      let place = try identifiers.place(of: key)
       let kind = try names.number(of: identifier.kind.rawSpan)
       let rank = remember(kind, identifier.kind).rank
-      guard let row = try find(identifier, key) else {
-        fresh.append((index, key, kind, rank))
-        continue
+      if let row = identifiers.row(at: place) {
+        if key.bytes.count > BoundedKey.byteCountMax { try check(identifier, row) }
+        candidates.append(
+          Candidate(
+            index: index, place: place, number: row.number, kind: kind, rank: rank, component: row.component, owner: row.owner))
+      } else {
+        fresh.append(Fresh(index: index, place: place, kind: kind, rank: rank))
       }
-      candidates.append(Candidate(index: index, key: key, number: row.number, kind: kind, rank: rank, owner: row.owner))
-      let root = try root(of: row.component)
+    }
+    return fresh
+  }
+
+  /// Enters the fresh identifiers, joins the components of all, and answers the root.
+  private func join(
+    _ event: [Identifier], _ fresh: [Fresh], position: Position, _ candidates: inout [Candidate]
+  ) throws(FoldFailure) -> UInt64 {
+    var roots: [UInt64] = []
+    for candidate in candidates {
+      let root = try root(of: candidate.component)
       if !roots.contains(root) { roots.append(root) }
     }
     var number = try fresh.isEmpty ? 0 : counters.row(Counter.identifiers)?.value ?? 0
     let component = try roots.isEmpty ? number + 1 : join(roots)
-    for (index, key, kind, rank) in fresh {
+    guard !fresh.isEmpty else { return component }
+    for new in fresh {
       number += 1
-      try identifiers.set(key, IdentifierRow(number: number, component: component, owner: .unowned))
-      values.insert(number, IdentifierValue(event[index], firstPosition: position))
-      candidates.append(Candidate(index: index, key: key, number: number, kind: kind, rank: rank, owner: .unowned))
+      let row = IdentifierRow(number: number, component: component, owner: .unowned)
+      try identifiers.update(at: new.place) { (stored) throws(FoldFailure) in stored = row }
+      values.insert(number, IdentifierValue(event[new.index], firstPosition: position))
+      candidates.append(
+        Candidate(
+          index: new.index, place: new.place, number: number, kind: new.kind, rank: new.rank, component: component, owner: .unowned))
     }
-    if !fresh.isEmpty { try counters.set(Counter.identifiers, Count(number)) }
+    try counters.set(Counter.identifiers, Count(number))
     let freshCount = UInt64(fresh.count)
     try components.update(component) { (row) throws(FoldFailure) in
       if row == nil { row = ComponentRow() }
       row?.identifierCount += freshCount
-      row?.evidenceCount += 1
     }
     return component
   }
 
-  private func find(_ identifier: Identifier, _ key: ByteString) throws(FoldFailure) -> IdentifierRow? {
-    guard let row = try identifiers.row(key) else { return nil }
-    guard key.bytes.count > BoundedKey.byteCountMax else { return row }
+  /// The keys of long identifiers hold a hash: makes sure that this is the one.
+  private func check(_ identifier: Identifier, _ row: IdentifierRow) throws(FoldFailure) {
     guard let stored = try values.row(row.number), stored.kind == identifier.kind, stored.value == identifier.value else {
       throw .poison("two long identifiers have the same hash")
     }
-    return row
   }
 
   private func root(of component: UInt64) throws(FoldFailure) -> UInt64 {
@@ -171,15 +207,14 @@ extension IdentityGraph {
     guard var winner = roots.first else { preconditionFailure("there is a root to join") }
     guard roots.count > 1 else { return winner }
     var winnerSize: UInt64 = 0
-    var sizes: (identifiers: UInt64, evidence: UInt64) = (0, 0)
+    var identifierCount: UInt64 = 0
     for root in roots {
       let row = try components.row(root) ?? ComponentRow()
       if row.identifierCount > winnerSize || (row.identifierCount == winnerSize && root < winner) {
         winner = root
         winnerSize = row.identifierCount
       }
-      sizes.identifiers += row.identifierCount
-      sizes.evidence += row.evidenceCount
+      identifierCount += row.identifierCount
     }
     let parent = winner
     for root in roots where root != parent {
@@ -188,11 +223,8 @@ extension IdentityGraph {
       row.parent = parent
       try components.set(root, row)
     }
-    let sums = sizes
-    try components.update(parent) { (row) throws(FoldFailure) in
-      row?.identifierCount = sums.identifiers
-      row?.evidenceCount = sums.evidence
-    }
+    let sum = identifierCount
+    try components.update(parent) { (row) throws(FoldFailure) in row?.identifierCount = sum }
     return parent
   }
 }
@@ -251,17 +283,24 @@ extension IdentityGraph {
   }
 
   private func customer(_ id: CustomerID, at moment: Int64) throws(FoldFailure) -> Join.Customer {
-    guard let row = try customers.row(id.raw) else { throw .storage(.malformedRow(table: customers.name)) }
-    var counts: [Join.Held] = []
-    for identifier in row.identifiers {
-      let kind = try kind(identifier.kind)
-      guard kind.limit.counts(attachedAt: identifier.attachedAt, at: moment) else { continue }
-      if let index = counts.firstIndex(where: { $0.number == identifier.kind }) {
-        counts[index].count += 1
-      } else {
-        counts.append(Join.Held(number: identifier.kind, kind: kind, count: 1))
+    let found = try customers.read(id.raw) { (row) throws(FoldFailure) -> Join.Customer? in
+      switch row {
+      case .none: return nil
+      case .some(let row):
+        var counts: [Join.Held] = []
+        for identifier in row.identifiers {
+          let kind = try kind(identifier.kind)
+          guard kind.limit.counts(attachedAt: identifier.attachedAt, at: moment) else { continue }
+          if let index = counts.firstIndex(where: { $0.number == identifier.kind }) {
+            counts[index].count += 1
+          } else {
+            counts.append(Join.Held(number: identifier.kind, kind: kind, count: 1))
+          }
+        }
+        return Join.Customer(id: id, identifierCount: row.identifiers.count, mergeCount: row.mergedFrom.count, counts: counts)
       }
     }
-    return Join.Customer(id: id, identifierCount: row.identifiers.count, mergeCount: row.mergedFrom.count, counts: counts)
+    guard let found else { throw .storage(.malformedRow(table: customers.name)) }
+    return found
   }
 }

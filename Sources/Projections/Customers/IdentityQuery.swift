@@ -1,4 +1,4 @@
-// How a customer came about: their component, how much evidence it has, and the limits that fired in it.
+// How a customer came about: their component, its size, and the limits that fired in it.
 //
 // Invariants:
 // - Limit facts name kinds and positions, and no identifier's value: what was set aside belongs to somebody else.
@@ -78,7 +78,6 @@ enum IdentityQuery {
     writer.beginObject()
     writer.member("id", String(root))
     writer.member("identifierCount", sums.identifierCount)
-    writer.member("evidenceCount", sums.evidenceCount)
     writer.endObject()
     writer.key("limits")
     writer.beginArray()

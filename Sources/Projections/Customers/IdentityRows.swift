@@ -6,7 +6,11 @@
 // - A component's id is the number of the first identifier it had. Joining components writes one pointer and one row of
 //   `component-children`, whatever their sizes; the larger one stays, of equal ones the one with the lower id, so a root
 //   is at most log2(identifiers) pointers away and no path needs shortening.
-// - Evidence lies under the component as it was then: a component's evidence is that of the tree below its root.
+// - What lies under a component lies under the component as it was then: all that belongs to one is in the tree below its
+//   root.
+// - The evidence (which event named which identifiers) stands on the timelines. A component's evidence is on those of
+//   its customers and, for events whose identifiers were all set aside, on the unowned one, where `unowned-evidence`
+//   finds it. A customer that was merged away stays listed; its redirect leads on.
 
 import Bytes
 import LedgerCore
@@ -21,8 +25,10 @@ enum IdentityTables {
   static let components = TableName<UInt64, ComponentRow>("components")
   /// (Parent, child): what a component absorbed.
   static let children = TableName<ComponentChild, Empty>("component-children")
-  /// (Component then, position, participant) → that event's identifiers.
-  static let evidence = TableName<EvidenceKey, EvidenceRow>("evidence")
+  /// (Component then, customer): who came about in it.
+  static let members = TableName<ComponentMember, Empty>("component-customers")
+  /// (Component then, position, participant) → when: events with identifiers that belong to nobody.
+  static let unownedEvidence = TableName<EvidenceKey, EvidenceRow>("unowned-evidence")
   /// (Component then, position, participant, ordinal) → a limit that fired.
   static let limitFacts = TableName<LimitFactKey, LimitFactRow>("limit-facts")
 }
@@ -98,23 +104,19 @@ struct ComponentRow: StoredRow {
   /// Each pointer leads to a component at least twice as large, so a longer way to the root is damage.
   static let depthMax = 64
 
-  /// The component that absorbed it, 0 for a root. The sums below are a root's.
+  /// The component that absorbed it, 0 for a root. The count below is a root's.
   var parent: UInt64 = 0
   /// Identifiers.
   var identifierCount: UInt64 = 0
-  /// Rows of evidence.
-  var evidenceCount: UInt64 = 0
 
   init() {}
   init(from reader: inout ByteReader) throws(ByteError) {
     parent = try reader.varint()
     identifierCount = try reader.varint()
-    evidenceCount = try reader.varint()
   }
   func write(to writer: inout ByteWriter) {
     writer.varint(parent)
     writer.varint(identifierCount)
-    writer.varint(evidenceCount)
   }
 }
 
@@ -133,6 +135,24 @@ struct ComponentChild: RowKey {
   func write(to writer: inout ByteWriter) {
     writer.uint64(parent)
     writer.uint64(child)
+  }
+}
+
+struct ComponentMember: RowKey {
+  let component: UInt64
+  let customer: CustomerID
+
+  init(component: UInt64, customer: CustomerID) {
+    self.component = component
+    self.customer = customer
+  }
+  init(from reader: inout ByteReader) throws(ByteError) {
+    component = try reader.uint64()
+    customer = CustomerID(raw: try reader.uint64())
+  }
+  func write(to writer: inout ByteWriter) {
+    writer.uint64(component)
+    writer.uint64(customer.raw)
   }
 }
 
@@ -165,29 +185,14 @@ struct EvidenceKey: RowKey {
   }
 }
 
+/// Where on the unowned timeline it stands.
 struct EvidenceRow: StoredRow {
   /// When the event happened, in microseconds.
   let occurred: Int64
-  /// The identifiers' numbers, ascending.
-  let identifiers: [UInt64]
 
-  init(occurred: Int64, identifiers: [UInt64]) {
-    self.occurred = occurred
-    self.identifiers = identifiers
-  }
-  init(from reader: inout ByteReader) throws(ByteError) {
-    occurred = try reader.zigzag()
-    let count = try reader.count(max: reader.remaining)
-    var numbers: [UInt64] = []
-    numbers.reserveCapacity(count)
-    for _ in 0..<count { numbers.append(try reader.varint()) }
-    identifiers = numbers
-  }
-  func write(to writer: inout ByteWriter) {
-    writer.zigzag(occurred)
-    writer.count(identifiers.count)
-    for number in identifiers { writer.varint(number) }
-  }
+  init(occurred: Int64) { self.occurred = occurred }
+  init(from reader: inout ByteReader) throws(ByteError) { occurred = try reader.zigzag() }
+  func write(to writer: inout ByteWriter) { writer.zigzag(occurred) }
 }
 
 struct LimitFactKey: RowKey {

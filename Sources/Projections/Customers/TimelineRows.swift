@@ -54,7 +54,7 @@ struct StoredAmount: Equatable {
 /// One event on somebody's timeline. Numbers are those of names, 0 for none.
 struct TimelineEntry: StoredRow, Equatable {
   enum Field: UInt64, CaseIterable {
-    case type, source, channel, campaign, direction, purpose, role, businessUnit, stage, part, `case`, value, cost
+    case type, source, channel, campaign, direction, purpose, role, businessUnit, stage, part, `case`, value, cost, identifiers
     var bit: UInt64 { 1 << rawValue }
   }
 
@@ -73,6 +73,9 @@ struct TimelineEntry: StoredRow, Equatable {
   var `case`: [UInt8] = []
   var value: StoredAmount?
   var cost: StoredAmount?
+  /// Numbers of all identifiers that the event named for this participant, set aside or not, ascending: the evidence that
+  /// a component is folded again from.
+  var identifiers: [UInt64] = []
 
   init() {}
 
@@ -102,6 +105,11 @@ struct TimelineEntry: StoredRow, Equatable {
     if bits & Field.case.bit != 0 { self.case = try reader.lengthPrefixedArray() }
     value = try amount(.value)
     cost = try amount(.cost)
+    if bits & Field.identifiers.bit != 0 {
+      let count = try reader.count(max: reader.remaining)
+      identifiers.reserveCapacity(count)
+      for _ in 0..<count { identifiers.append(try reader.varint()) }
+    }
   }
 
   func write(to writer: inout ByteWriter) {
@@ -121,6 +129,7 @@ struct TimelineEntry: StoredRow, Equatable {
     mark(.case, !self.case.isEmpty)
     mark(.value, value != nil)
     mark(.cost, cost != nil)
+    mark(.identifiers, !identifiers.isEmpty)
     writer.varint(bits)
     func name(_ number: UInt64) { if number != 0 { writer.varint(number) } }
     name(numbers.0)
@@ -138,6 +147,10 @@ struct TimelineEntry: StoredRow, Equatable {
       guard let amount else { continue }
       writer.decimal(amount.value)
       writer.varint(amount.currency)
+    }
+    if !identifiers.isEmpty {
+      writer.count(identifiers.count)
+      for number in identifiers { writer.varint(number) }
     }
   }
 }

@@ -33,12 +33,18 @@ final class Names {
     let text: [UInt8]
   }
 
+  /// What is remembered of the tables.
+  private struct Memory {
+    var index = HashIndex()
+    var names: [Remembered] = []
+    /// The stored count.
+    var count: UInt64 = 0
+  }
+
   private let numbers: Table<ByteString, Count>
   private let texts: Table<UInt64, NameText>
   private let counters: Table<UInt64, Count>
-  /// By XXH3 of the text; a text that meets another's hash goes through the table each time.
-  private var remembered: [UInt64: Remembered] = [:]
-  private var rememberedCount: UInt64 = 0
+  private let memory = Confined(Memory())
   private static let rememberedCountMax = 65_536
 
   init(rows: RowStore, counters: Table<UInt64, Count>) {
@@ -52,18 +58,23 @@ final class Names {
   /// - Returns: False if what was derived from numbers must be forgotten.
   func refresh() throws(FoldFailure) -> Bool {
     let stored = try counters.row(Counter.names)?.value ?? 0
-    guard stored != rememberedCount || remembered.count > Names.rememberedCountMax else { return true }
-    remembered.removeAll(keepingCapacity: true)
-    rememberedCount = stored
+    guard stored != memory.value.count || memory.value.names.count > Names.rememberedCountMax else { return true }
+    memory.value = Memory()
+    memory.value.count = stored
     return false
   }
 
   /// The number of a text, given out if it is new.
   func number(of text: RawSpan) throws(FoldFailure) -> UInt64 {
-    let hash = XXH3.hash64(text)
-    if let known = remembered[hash], known.text.rawSpan.isEqual(to: text) { return known.number }
+    let hash = RowHash.of(text)
+    let known = memory.value.index.find(hash) { place in
+      let known = memory.value.names[place].text
+      return known.rawSpan.isEqual(to: text)
+    }
+    if let known { return memory.value.names[known].number }
     let number = try lookUp(text)
-    remembered[hash] = Remembered(number: number, text: [UInt8](text))
+    memory.value.index.insert(hash, memory.value.names.count)
+    memory.value.names.append(Remembered(number: number, text: [UInt8](text)))
     return number
   }
 
@@ -87,8 +98,8 @@ final class Names {
       guard whole.rawSpan.isEqual(to: text) else { throw .poison("two long names have the same hash") }
       return stored.value
     }
-    let number = rememberedCount + 1
-    rememberedCount = number
+    let number = memory.value.count + 1
+    memory.value.count = number
     try counters.set(Counter.names, Count(number))
     try numbers.set(key, Count(number))
     texts.insert(number, NameText([UInt8](text)))
