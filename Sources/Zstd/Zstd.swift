@@ -96,11 +96,13 @@ public var zstdVersionNumber: Int { Int(ZSTD_versionNumber()) }
   public private(set) var isAtFrameEnd = true
 
   /// Makes a context (`ZSTD_createDCtx`).
-  public init() {
+  ///
+  /// - Parameter windowLogMax: Frames that ask for a window of more than 2 to this many bytes are refused. Strangers get
+  ///   8 MiB; 27 (128 MiB, zstd's own bound) reads what `zstd --long` writes.
+  public init(windowLogMax: Int = 23) {
     guard let context = unsafe ZSTD_createDCtx() else { preconditionFailure("no memory for a zstd context") }
     unsafe self.context = context
-    // Frames of strangers may not ask for more than 8 MiB of window; zstd's own bound is 128 MiB.
-    unsafe ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, 23)
+    unsafe ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, Int32(windowLogMax))
   }
 
   deinit { unsafe ZSTD_freeDCtx(context) }
