@@ -96,8 +96,9 @@ let package = Package(
     .executableTarget(
       name: "ledgerctl",
       dependencies: [
-        "LedgerClient", "LedgerHTTP", "Zlib",
+        "LedgerClient", "LedgerHTTP", "Bytes", "Files", "Zlib", "Zstd",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
         .product(name: "Yams", package: "Yams"),
       ],
       swiftSettings: strict),
@@ -148,7 +149,9 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(name: "LedgerClientTests", dependencies: ["LedgerClient", "LedgerHTTP", "FakeLedgerServer"], swiftSettings: strict),
     .testTarget(
-      name: "ledgerctlTests", dependencies: ["ledgerctl", "LedgerClient", "FakeLedgerServer"], swiftSettings: strict),
+      name: "ledgerctlTests",
+      dependencies: ["ledgerctl", "LedgerClient", "FakeLedgerServer", "Zstd", "Bytes", .product(name: "Yams", package: "Yams")],
+      swiftSettings: strict),
     // These start the real daemon, so they depend on it: it is built before they run.
     .testTarget(
       name: "LedgerServerTests",

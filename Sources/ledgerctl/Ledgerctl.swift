@@ -25,7 +25,7 @@ struct GlobalOptions: ParsableArguments {
   static let configuration = CommandConfiguration(
     commandName: "ledgerctl",
     abstract: "Append to an interaction ledger, read it, and look after its projections.",
-    discussion: "Exit codes: 0 done, 1 failed, 2 usage, 3 daemon unreachable, 4 refused, 5 not found.",
+    discussion: "Exit codes: 0 done, 1 failed, 2 usage, 3 daemon unreachable, 4 refused, 5 not found, 6 rows rejected.",
     subcommands: [
       AppendCommand.self, ImportCommand.self, EventsCommand.self, CustomerCommand.self, JourneyCommand.self, LogCommand.self,
       ProjectionsCommand.self, StatusCommand.self,
@@ -50,6 +50,7 @@ struct GlobalOptions: ParsableArguments {
 
   private static func report(_ error: any Error) -> ExitStatus {
     switch error {
+    case is RejectsError, is ImportStopped: return ExitStatus(error)  // the summary has said it
     case is Output.Closed: return .done  // whoever read the output has seen enough
     case is ClientError, is ImportError, is MappingError, is InputError, is UsageError, is NotFoundError, is FailedError:
       Output.message("ledgerctl: \(error)")

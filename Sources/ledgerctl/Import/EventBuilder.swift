@@ -3,35 +3,40 @@
 // Invariants:
 // - The bytes depend on the mapping, the row, the file's name and the line, on nothing else.
 // - A number is copied as it is written in the file; nothing passes through `Double`.
-// - What cannot be mapped is a `RowError` that names the key and never the value: it may be personal.
+// - What cannot be mapped is a `RowError` that names the column and the key, never the value: it may be personal.
+
+import LedgerClient
 
 /// A mapping bound to the columns of a file.
 struct EventBuilder {
   /// What became of a row.
   enum Outcome { case event, skipped }
 
-  private indirect enum Node {
+  /// A part of the event.
+  indirect enum Node {
     case object([(name: [UInt8], node: Node)])
     case array([Node])
     case constant([UInt8])
     case leaf(Leaf)
   }
 
-  private enum Piece {
+  /// A piece of a template.
+  enum Piece {
     case literal([UInt8])
     case column(Int)
     case file
     case line
   }
 
-  private struct Test {
+  /// A test of a column.
+  struct Test {
     let column: Int
     let values: [[UInt8]?]
     let isNegated: Bool
   }
 
-  /// A class, so that looking at a leaf costs one retain instead of one per member.
-  private final class Leaf {
+  /// A value, a class so that looking at it costs one retain instead of one per member.
+  final class Leaf {
     let spec: Mapping.Leaf
     let template: [Piece]
     let fallback: [Piece]?
@@ -44,6 +49,12 @@ struct EventBuilder {
       self.fallback = fallback
       self.tests = tests
       self.table = table
+    }
+
+    /// What is wrong with this value in a row; never the value.
+    func error(_ row: Row, _ reason: String) -> RowError {
+      let place = spec.columnName.map { "column “\($0)”" } ?? spec.path
+      return RowError(line: row.line, reason: "\(place): \(reason)")
     }
   }
 
@@ -63,11 +74,11 @@ struct EventBuilder {
   ///   - file: The name for `{file}`.
   /// - Throws: ``MappingError`` if the mapping reads a column that is not there.
   init(_ mapping: Mapping, columns: [String], file: String, tables: [Mapping.Lookup: LookupTable]) throws(MappingError) {
-    let binder = Binder(columns: columns, file: file, tables: tables)
-    root = try binder.bind(mapping.event)
-    tests = try binder.bind(mapping.when, "when")
+    let binder = try EventBinder(mapping, columns: columns, file: file, tables: tables)
+    root = binder.bind(mapping.event)
+    tests = binder.bind(mapping.when)
     nulls = mapping.nulls
-    trims = mapping.trims
+    trims = mapping.shape.trims
     self.file = Array(file.utf8)
   }
 
@@ -127,36 +138,39 @@ struct EventBuilder {
       case .null:
         output.append(contentsOf: "null".utf8)
         return true
-      case .reject: throw RowError(line: row.line, reason: "\(leaf.spec.path) has no value")
+      case .reject: throw leaf.error(row, "no value, and \(leaf.spec.path) needs one")
       case .skip: throw Skip()
       }
     }
-    func reject(_ what: String) -> RowError { RowError(line: row.line, reason: "\(leaf.spec.path): the value is no \(what)") }
     switch leaf.spec.type {
     case .string: JSONToken.string(value[...], into: &output)
     case .number:
-      guard JSONToken.isNumber(value[...]) else { throw reject("number") }
-      output.append(contentsOf: value)
+      guard let number = leaf.spec.marks.number(value[...]) else { throw leaf.error(row, "no number for \(leaf.spec.path)") }
+      output.append(contentsOf: number)
     case .decimal:
-      guard let text = JSONToken.decimal(value[...], mark: leaf.spec.decimalMark, group: leaf.spec.groupMark) else {
-        throw reject("decimal")
-      }
-      JSONToken.string(text[...], into: &output)
+      guard let decimal = leaf.spec.marks.decimal(value[...]) else { throw leaf.error(row, "no decimal for \(leaf.spec.path)") }
+      JSONToken.string(decimal[...], into: &output)
     case .boolean:
       switch String(decoding: value, as: UTF8.self).lowercased() {
       case "true", "t", "yes", "y", "1": output.append(contentsOf: "true".utf8)
       case "false", "f", "no", "n", "0": output.append(contentsOf: "false".utf8)
-      default: throw reject("boolean")
+      default: throw leaf.error(row, "no boolean for \(leaf.spec.path)")
       }
     case .time:
       output.append(UInt8(ascii: "\""))
-      guard leaf.spec.time.write(value[...], into: &output) else { throw reject("time of the format") }
+      guard leaf.spec.time.write(value[...], into: &output) else {
+        throw leaf.error(row, "no time of the format \(leaf.spec.time.name) for \(leaf.spec.path)")
+      }
       output.append(UInt8(ascii: "\""))
     case .json:
-      if case .column(let index)? = leaf.template.first, leaf.template.count == 1, row.kind(index) == .json {
-        output.append(contentsOf: value)
-      } else {
-        JSONToken.string(value[...], into: &output)
+      if case .column(let index)? = leaf.template.first, leaf.template.count == 1, !row.kinds.isEmpty {
+        if row.kind(index) == .json { output.append(contentsOf: value) } else { JSONToken.string(value[...], into: &output) }
+        return true
+      }
+      do throws(JSONSyntaxError) {
+        output.append(contentsOf: try JSONValue(parsing: value).encoded())
+      } catch {
+        throw leaf.error(row, "no JSON for \(leaf.spec.path)")
       }
     }
     return true
@@ -167,14 +181,13 @@ struct EventBuilder {
   /// - Returns: false if it is null.
   private mutating func evaluate(_ leaf: Leaf, _ row: Row) throws(RowError) -> Bool {
     guard holds(leaf.tests, row) else { return false }
-    var isKnown = evaluate(leaf.template, row)
+    var isKnown = evaluate(leaf.template, row, nulls: leaf.spec.nulls)
     if isKnown, let table = leaf.table {
       if let found = table[value[...]] {
         value = found
         isKnown = !nulls.contains(value)
       } else if leaf.fallback == nil {
-        throw RowError(
-          line: row.line, reason: "\(leaf.spec.path).lookup: “\(leaf.spec.lookup?.file ?? "")” has no such key, and there is no default")
+        throw leaf.error(row, "not to be found in \(leaf.spec.lookup?.file ?? ""), and \(leaf.spec.path) has no default")
       } else {
         isKnown = false
       }
@@ -185,17 +198,17 @@ struct EventBuilder {
       case .some(.none): return false
       case nil:
         guard leaf.fallback != nil else {
-          throw RowError(line: row.line, reason: "\(leaf.spec.path).map has no entry for the value, and there is no default")
+          throw leaf.error(row, "no entry in \(leaf.spec.path).map, and there is no default")
         }
         isKnown = false
       }
     }
     if isKnown { return true }
     guard let fallback = leaf.fallback else { return false }
-    return evaluate(fallback, row)
+    return evaluate(fallback, row, nulls: leaf.spec.nulls)
   }
 
-  private mutating func evaluate(_ template: [Piece], _ row: Row) -> Bool {
+  private mutating func evaluate(_ template: [Piece], _ row: Row, nulls leafNulls: [[UInt8]]) -> Bool {
     value.removeAll(keepingCapacity: true)
     for piece in template {
       switch piece {
@@ -203,7 +216,9 @@ struct EventBuilder {
       case .file: value.append(contentsOf: file)
       case .line: value.append(contentsOf: String(row.line).utf8)
       case .column(let index):
-        guard let range = range(index, row) else { return false }
+        guard let range = range(index, row), leafNulls.isEmpty || !leafNulls.contains(where: { row.bytes[range].elementsEqual($0) }) else {
+          return false
+        }
         value.append(contentsOf: row.bytes[range])
       }
     }
@@ -217,11 +232,7 @@ struct EventBuilder {
     case .json: return row.range(index)
     case .text: break
     }
-    var range = row.range(index)
-    if trims {
-      while let first = range.first, row.bytes[first] == 0x20 || row.bytes[first] == 0x09 { range.removeFirst() }
-      while let last = range.last, row.bytes[last] == 0x20 || row.bytes[last] == 0x09 { range.removeLast() }
-    }
+    let range = trims ? row.trimmed(index) : row.range(index)
     for null in nulls where null.count == range.count && row.bytes[range].elementsEqual(null) { return nil }
     return range
   }
@@ -239,61 +250,5 @@ struct EventBuilder {
       if isAmong == test.isNegated { return false }
     }
     return true
-  }
-
-  private struct Binder {
-    let columns: [String]
-    let file: String
-    let tables: [Mapping.Lookup: LookupTable]
-
-    func bind(_ node: Mapping.Node) throws(MappingError) -> Node {
-      switch node {
-      case .constant(let bytes): return .constant(bytes)
-      case .object(let members):
-        return .object(
-          try members.map { (member) throws(MappingError) in
-            var name: [UInt8] = []
-            JSONToken.string(Array(member.name.utf8)[...], into: &name)
-            return (name: name + [UInt8(ascii: ":")], node: try bind(member.node))
-          })
-      case .array(let elements): return .array(try elements.map { (element) throws(MappingError) in try bind(element) })
-      case .leaf(let leaf):
-        if leaf.template.count == 1, case .literal(let text) = leaf.template[0], leaf.type == .string, leaf.map == nil, leaf.lookup == nil,
-          leaf.when.tests.isEmpty
-        {
-          var bytes: [UInt8] = []
-          JSONToken.string(text[...], into: &bytes)
-          return .constant(bytes)
-        }
-        return .leaf(
-          Leaf(
-            spec: leaf, template: try bind(leaf.template, leaf.path),
-            fallback: try leaf.fallback.map { (pieces) throws(MappingError) in try bind(pieces, leaf.path) },
-            tests: try bind(leaf.when, leaf.path + ".when"), table: leaf.lookup.flatMap { tables[$0] }))
-      }
-    }
-
-    func bind(_ condition: Mapping.Condition, _ path: String) throws(MappingError) -> [Test] {
-      try condition.tests.map { (test) throws(MappingError) in
-        Test(column: try index(test.column, path), values: test.values, isNegated: test.isNegated)
-      }
-    }
-
-    func bind(_ pieces: [Mapping.Piece], _ path: String) throws(MappingError) -> [Piece] {
-      try pieces.map { (piece) throws(MappingError) in
-        switch piece {
-        case .literal(let bytes): .literal(bytes)
-        case .file: .file
-        case .line: .line
-        case .column(let name): .column(try index(name, path))
-        }
-      }
-    }
-
-    private func index(_ name: String, _ path: String) throws(MappingError) -> Int {
-      if let index = columns.firstIndex(where: { $0.utf8.elementsEqual(name.utf8) }) { return index }
-      throw MappingError(
-        description: "\(path): there is no column “\(name)” in \(file); it has \(columns.joined(separator: ", "))")
-    }
   }
 }

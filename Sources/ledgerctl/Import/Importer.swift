@@ -2,12 +2,12 @@
 //
 // Invariants:
 // - Every row read is counted once: appended, duplicate, erased, rejected or skipped by the mapping's `when`.
-// - A batch has at most 1,000 events and 4 MiB; at most two are under way, on one connection, in the order of the file.
-//   (A batch that is repeated after a refusal may come after its successor; ids make that safe.)
-// - Without a file for rejects the first bad row stops the import, with file and line.
+// - At most `batchesUnderWayMax` batches are under way, on one connection, in the order of the file. (A batch that is
+//   repeated after a refusal may come after its successor; ids make that safe.)
+// - A batch is settled before the next: first its rejects are in their file, then the checkpoint says so.
+// - Without a file for rejects the first bad row stops the import, with file and line, when all rows before it are in.
 
 import LedgerClient
-import LedgerHTTP
 
 /// Why an import stopped.
 struct ImportError: Error, CustomStringConvertible {
@@ -16,27 +16,25 @@ struct ImportError: Error, CustomStringConvertible {
   let reason: String
   /// Whether the ledger refused an event, as opposed to a row that could not be mapped.
   var isRefusal = false
+  var mend = "correct it, or set such rows aside with --rejects FILE"
 
   var description: String {
     let place = line.map { "\(file), line \($0)" } ?? file
-    return "\(place): \(reason); correct it, or set such rows aside with --rejects FILE. "
-      + "What was appended before stays; importing again appends nothing twice"
+    return "\(place): \(reason); \(mend). What was appended before stays; importing again appends nothing twice"
   }
 }
 
 /// What an import did.
-struct ImportCounts: Equatable {
+struct ImportCounts {
   var rows = 0
-  var appended = 0
-  var duplicates = 0
-  var erased = 0
+  var events = AppendCounts()
   var rejected = 0
   var skipped = 0
 
   /// `read 5 rows, appended 3, duplicates 1, rejected 1`, and what else there is.
   var summary: String {
-    var text = "read \(rows) rows, appended \(appended), duplicates \(duplicates), rejected \(rejected)"
-    if erased > 0 { text += ", erased \(erased)" }
+    var text = "read \(rows) rows, appended \(events.appended), duplicates \(events.duplicates), rejected \(rejected)"
+    if events.erased > 0 { text += ", erased \(events.erased)" }
     if skipped > 0 { text += ", skipped \(skipped)" }
     return text
   }
@@ -44,187 +42,184 @@ struct ImportCounts: Equatable {
 
 /// Imports files.
 struct Importer {
-  static let batchEventCountMax = 1_000
-  static let batchByteCountMax = 4 << 20
-  static let batchesUnderWayMax = 2
+  static let batchesUnderWayMax = 4
+  private static let checkpointInterval = Duration.seconds(1)
 
-  private struct Batch {
-    var file: String
-    var events: [(line: Int, bytes: Range<Int>)] = []
-    var body: [UInt8] = [UInt8(ascii: "[")]
-    var pending: PendingResponse?
-
-    mutating func add(_ event: [UInt8], line: Int) {
-      if !events.isEmpty { body.append(UInt8(ascii: ",")) }
-      events.append((line: line, bytes: body.count..<(body.count + event.count)))
-      body.append(contentsOf: event)
-    }
-
-    mutating func close() { body.append(UInt8(ascii: "]")) }
+  /// What an import is told beside the mapping.
+  struct Options {
+    var rejects: RejectFile?
+    var rejectCountMax = Int.max
+    /// The checkpoint, and where it is kept.
+    var checkpoint: (path: String, state: ImportCheckpoint)?
   }
 
   private let mapping: Mapping
+  private let columns: [String]
   private let tables: [Mapping.Lookup: LookupTable]
-  private let client: LedgerClient
-  private var rejects: RejectFile?
-  private var underWay: [Batch] = []
-  private let progress: (ImportCounts) -> Void
+  private var options: Options
+  private var sender: BatchSender
+  private let stop: StopFlag
+  private let progress: (ImportCounts, _ readByteCount: Int) -> Void
+  private var underWay: [(batch: ImportBatch, beginning: [UInt8])] = []
+  private let clock = ContinuousClock()
+  private var checkpointTime: ContinuousClock.Instant
   /// What was done so far.
   private(set) var counts = ImportCounts()
 
+  /// - Parameter progress: Called every some hundred rows with the counts and the bytes read of the current file.
   init(
-    mapping: Mapping, tables: [Mapping.Lookup: LookupTable], client: LedgerClient, rejects: RejectFile?,
-    progress: @escaping (ImportCounts) -> Void
+    mapping: Mapping, tables: [Mapping.Lookup: LookupTable], sender: BatchSender, options: Options, stop: StopFlag,
+    progress: @escaping (ImportCounts, Int) -> Void
   ) {
     self.mapping = mapping
+    self.columns = mapping.columns
     self.tables = tables
-    self.client = client
-    self.rejects = rejects
+    self.sender = sender
+    self.options = options
+    self.stop = stop
     self.progress = progress
+    checkpointTime = clock.now
   }
 
   /// Reads one input to its end, or until `eventCountMax` events, which go to `sink` instead of the ledger.
-  mutating func dryRun(_ source: consuming ByteSource, eventCountMax: Int, sink: ([UInt8]) throws -> Void) throws {
-    var reader = try RowReader(source, mapping: mapping)
+  ///
+  /// - Parameter reject: Called for each bad row; reading goes on.
+  mutating func dryRun(
+    _ source: consuming ByteSource, eventCountMax: Int, reject: (Reject) throws -> Void, sink: ([UInt8]) throws -> Void
+  ) throws {
+    var reader = try RowReader(source, shape: mapping.shape, columns: columns)
     var builder = try EventBuilder(mapping, columns: reader.columns, file: reader.name, tables: tables)
     var (row, event, count) = (Row(), [UInt8](), 0)
-    while count < eventCountMax, try nextEvent(&reader, &builder, &row, &event) {
-      try sink(event)
-      count += 1
+    while count < eventCountMax, !stop.isSet, let outcome = try next(&reader, &builder, &row, &event) {
+      switch outcome {
+      case .event:
+        count += 1
+        try sink(event)
+      case .skipped: counts.skipped += 1
+      case .rejected(let bad):
+        counts.rejected += 1
+        options.rejects?.add(bad)
+        try reject(bad)
+      }
     }
-    counts.appended += count
-    try rejects?.close()
+    counts.events.appended += count
+    try options.rejects?.flush()
   }
 
   /// Imports one input. Batches may still be under way when it returns; `finish` waits for them.
-  mutating func run(_ source: consuming ByteSource) async throws {
-    var reader = try RowReader(source, mapping: mapping)
+  ///
+  /// - Returns: The line at which it went on, if an earlier import had come further than its beginning.
+  mutating func run(_ source: consuming ByteSource) async throws -> Int? {
+    var reader = try RowReader(source, shape: mapping.shape, columns: columns)
     var builder = try EventBuilder(mapping, columns: reader.columns, file: reader.name, tables: tables)
+    let begun = try options.checkpoint?.state.place(of: reader.name, beginning: reader.beginning)
+    if let begun { try reader.skip(to: begun) }
     var (row, event) = (Row(), [UInt8]())
-    var batch = Batch(file: reader.name)
-    while try nextEvent(&reader, &builder, &row, &event) {
-      let isFull = batch.events.count == Self.batchEventCountMax || batch.body.count + event.count + 2 > Self.batchByteCountMax
-      if isFull && !batch.events.isEmpty {
-        try await send(batch)
-        batch = Batch(file: reader.name)
+    var batch = ImportBatch(file: reader.name)
+    batch.place = reader.place
+    while !stop.isSet, let outcome = try next(&reader, &builder, &row, &event) {
+      if case .event = outcome, !batch.hasRoom(eventByteCount: event.count, rowByteCount: row.rawByteCount) {
+        try await send(&batch, reader.beginning)
       }
-      batch.add(event, line: row.line)
+      switch outcome {
+      case .event: batch.add(event: event, row: row.raw, line: row.line)
+      case .skipped: counts.skipped += 1
+      case .rejected(let bad):
+        guard options.rejects != nil else {
+          try await send(&batch, reader.beginning)
+          try await finish()
+          throw ImportError(file: bad.file, line: bad.line, reason: bad.reason)
+        }
+        batch.rejects.append(bad)
+      }
+      batch.rowCount += 1
+      if reader.endedWithLineFeed { batch.place = reader.place }
+      if batch.isFull { try await send(&batch, reader.beginning) }
     }
-    if !batch.events.isEmpty { try await send(batch) }
+    if stop.isSet { throw ImportStopped() }
+    if batch.rowCount > 0 { try await send(&batch, reader.beginning) }
+    progress(counts, reader.readByteCount)
+    return begun?.line
   }
 
   /// Waits for what is under way.
   mutating func finish() async throws {
     while !underWay.isEmpty { try await settleOldest() }
-    try rejects?.close()
+    try writeCheckpoint()
   }
 
-  /// Reads rows until one becomes an event.
-  private mutating func nextEvent(
+  private enum Outcome {
+    case event
+    case skipped
+    case rejected(Reject)
+  }
+
+  /// Reads a row; nil at the end.
+  private mutating func next(
     _ reader: inout RowReader, _ builder: inout EventBuilder, _ row: inout Row, _ event: inout [UInt8]
-  ) throws -> Bool {
-    while true {
-      event.removeAll(keepingCapacity: true)
-      if counts.rows & 0x3FF == 0 { progress(counts) }
-      do {
-        guard try reader.next(&row) else { return false }
-        counts.rows += 1
-      } catch let error as RowError {
-        counts.rows += 1
-        try reject(file: reader.name, line: error.line, reason: error.reason, fields: fields(row, reader.columns))
-        continue
-      }
-      do throws(RowError) {
-        switch try builder.build(row, into: &event) {
-        case .event: return true
-        case .skipped: counts.skipped += 1
-        }
-      } catch {
-        try reject(file: reader.name, line: error.line, reason: error.reason, fields: fields(row, reader.columns))
-      }
+  ) throws -> Outcome? {
+    event.removeAll(keepingCapacity: true)
+    if counts.rows & 0x1FF == 0 { progress(counts, reader.readByteCount) }
+    do {
+      guard try reader.next(&row) else { return nil }
+    } catch let error as RowError {
+      counts.rows += 1
+      return .rejected(Reject(file: reader.name, line: error.line, reason: error.reason, row: Array(row.raw)))
     }
-  }
-
-  private func fields(_ row: Row, _ columns: [String]) -> JSONValue {
-    if columns.count != row.count { return .array((0..<row.count).map { .string(row.text($0)) }) }
-    return .object(zip(columns, 0..<row.count).map { (name: $0, value: .string(row.text($1))) })
-  }
-
-  private mutating func reject(file: String, line: Int, reason: String, fields: JSONValue, isRefusal: Bool = false) throws {
-    guard rejects != nil else { throw ImportError(file: file, line: line, reason: reason, isRefusal: isRefusal) }
-    counts.rejected += 1
-    try rejects?.add(file: file, line: line, reason: reason, fields: fields)
-  }
-
-  private mutating func send(_ batch: Batch) async throws {
-    while underWay.count >= Self.batchesUnderWayMax { try await settleOldest() }
-    var batch = batch
-    batch.close()
-    do throws(ClientError) {
-      batch.pending = try await client.startAppend(batch: batch.body)
+    counts.rows += 1
+    do throws(RowError) {
+      switch try builder.build(row, into: &event) {
+      case .event: return .event
+      case .skipped: return .skipped
+      }
     } catch {
-      guard case .unreachable = error else { throw error }
-      batch.pending = nil  // settling it waits for the daemon to come back, if it ever was there
+      return .rejected(Reject(file: reader.name, line: error.line, reason: error.reason, row: Array(row.raw)))
     }
-    underWay.append(batch)
+  }
+
+  private mutating func send(_ batch: inout ImportBatch, _ beginning: [UInt8]) async throws {
+    while underWay.count >= Self.batchesUnderWayMax { try await settleOldest() }
+    var next = ImportBatch(file: batch.file)
+    next.place = batch.place
+    batch.close()
+    try await sender.start(&batch)
+    underWay.append((batch, beginning))
+    batch = next
   }
 
   private mutating func settleOldest() async throws {
-    var batch = underWay.removeFirst()
-    var failure: ClientError?
-    do throws(ClientError) {
-      if let pending = batch.pending {
-        count(try LedgerClient.appendAnswer(try await pending.collect()))
-        return
-      }
-    } catch {
-      failure = error
-    }
-    while true {
-      switch failure {
-      case .problem(let problem) where !problem.errors.isEmpty:
-        try refuse(problem, &batch)
-        if batch.events.isEmpty { return }
-      case .problem(let problem) where problem.status == 503 || problem.status == 429: break
-      case .connectionLost, .unreachable: break
-      case .problem(let problem): throw ClientError.problem(problem)
-      case .protocolViolation(let reason): throw ClientError.protocolViolation(reason)
-      case nil: break
-      }
-      do throws(ClientError) {
-        count(try await client.append(batch: batch.body))
-        return
-      } catch {
-        guard case .problem(let problem) = error, !problem.errors.isEmpty else { throw error }
-        failure = error
-      }
-    }
+    var (batch, beginning) = underWay.removeFirst()
+    counts.events += try await sender.settle(&batch)
+    if !batch.rejects.isEmpty { try account(for: &batch) }
+    options.checkpoint?.state.settle(batch.file, beginning: beginning, at: batch.place)
+    options.checkpoint?.state.rejectByteCount = options.rejects?.byteCount ?? 0
+    if clock.now - checkpointTime > Self.checkpointInterval { try writeCheckpoint() }
   }
 
-  private mutating func count(_ answer: AppendAnswer) {
-    counts.appended += answer.appended
-    counts.duplicates += answer.duplicates
-    counts.erased += answer.erased
+  /// Writes the rejects of a batch, or stops at the first.
+  private mutating func account(for batch: inout ImportBatch) throws {
+    batch.rejects.sort { $0.line < $1.line }
+    guard options.rejects != nil else {
+      let first = batch.rejects[0]
+      throw ImportError(file: first.file, line: first.line, reason: first.reason, isRefusal: first.isRefusal)
+    }
+    for reject in batch.rejects {
+      guard counts.rejected < options.rejectCountMax else {
+        try options.rejects?.flush()
+        throw ImportError(
+          file: reject.file, line: reject.line,
+          reason: "more than \(options.rejectCountMax) rows were rejected, this one because: \(reject.reason)",
+          isRefusal: reject.isRefusal, mend: "look at the rejects and mend the mapping, or allow more with --max-rejects")
+      }
+      counts.rejected += 1
+      options.rejects?.add(reject)
+    }
+    try options.rejects?.flush()
   }
 
-  /// Takes the events that the ledger refused out of the batch.
-  private mutating func refuse(_ problem: ServerProblem, _ batch: inout Batch) throws {
-    var remaining = Batch(file: batch.file)
-    var bad: [Int: ServerProblem.EventProblem] = [:]
-    for error in problem.errors where batch.events.indices.contains(error.index) { bad[error.index] = error }
-    guard !bad.isEmpty else { throw ClientError.problem(problem) }
-    for (index, event) in batch.events.enumerated() {
-      let bytes = Array(batch.body[event.bytes])
-      guard let error = bad[index] else {
-        remaining.add(bytes, line: event.line)
-        continue
-      }
-      let fields = JSONValue.object([(name: "event", value: .string(String(decoding: bytes, as: UTF8.self)))])
-      try reject(
-        file: batch.file, line: event.line, reason: "the ledger refused it: \(error.detail) (\(error.code))", fields: fields,
-        isRefusal: true)
-    }
-    remaining.close()
-    batch = remaining
+  /// Remembers what is settled, for an import that goes on later.
+  mutating func writeCheckpoint() throws(InputError) {
+    checkpointTime = clock.now
+    if let (path, state) = options.checkpoint { try state.write(path) }
   }
 }

@@ -55,26 +55,4 @@ enum JSONToken {
     }
     return rest.isEmpty
   }
-
-  /// `text` as a plain decimal (`-1234.50`), its marks replaced; nil if it is no decimal.
-  static func decimal(_ text: ArraySlice<UInt8>, mark: UInt8, group: UInt8?) -> [UInt8]? {
-    var result: [UInt8] = []
-    var (digitCount, hasMark) = (0, false)
-    for (offset, byte) in text.enumerated() {
-      switch byte {
-      case 0x30...0x39:
-        result.append(byte)
-        digitCount += 1
-      case mark where !hasMark:
-        if digitCount == 0 { result.append(UInt8(ascii: "0")) }
-        result.append(UInt8(ascii: "."))
-        hasMark = true
-      case UInt8(ascii: "-") where offset == 0: result.append(byte)
-      case UInt8(ascii: "+") where offset == 0: break
-      default: guard byte == group, digitCount > 0, !hasMark else { return nil }
-      }
-    }
-    if result.last == UInt8(ascii: ".") { result.removeLast() }
-    return digitCount > 0 ? result : nil
-  }
 }

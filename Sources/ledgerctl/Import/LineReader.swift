@@ -1,54 +1,91 @@
-// Why: NDJSON inputs, one record per line.
+// Why: NDJSON and white-space columns have one record per line.
 //
 // Invariants: every line that is not blank is given out once, with its number; a line never exceeds
-// `DelimitedReader.recordByteCountMax`; the last line needs no line feed.
+// `InputBuffer.recordByteCountMax`; the last line needs no line feed.
 
 /// Cuts an input into lines.
 struct LineReader: ~Copyable {
-  private var source: ByteSource
-  private var piece: [UInt8] = []
-  private var offset = 0
-  private var number = 0
-  private var isFirstPiece = true
+  private(set) var input: InputBuffer
+  /// The number of the next line, from 1.
+  private(set) var line = 1
+  /// Whether the line that was read last ended with a line feed, as opposed to the end of the file.
+  private(set) var endedWithLineFeed = true
   private var isSkipping = false
 
-  init(_ source: consuming ByteSource) { self.source = source }
+  init(_ source: consuming ByteSource) { input = InputBuffer(source) }
 
-  /// The next line that is not blank, without its line end; nil at the end.
-  mutating func next() throws -> (line: Int, bytes: [UInt8])? {
-    var bytes: [UInt8] = []
+  /// Goes on at a line's beginning that was reached before.
+  mutating func skip(to position: Int, line: Int) throws(InputError) {
+    try input.skip(to: position)
+    self.line = line
+  }
+
+  /// Passes over lines, whatever stands in them.
+  mutating func skipLines(_ count: Int) throws {
+    for _ in 0..<count { guard try take() != nil else { return } }
+  }
+
+  /// Reads the next line that is not blank into `row`, without its line end and without fields.
+  ///
+  /// - Returns: false at the end.
+  mutating func next(_ row: inout Row) throws -> Bool {
+    row.removeAll()
     while true {
-      if offset == piece.count {
-        guard let next = try source.next() else {
-          if isSkipping { return nil }
-          return Self.isBlank(bytes) ? nil : (number + 1, bytes)
-        }
-        piece = next
-        offset = 0
-        if isFirstPiece {
-          isFirstPiece = false
-          while piece.count < 3, let more = try source.next() { piece += more }
-          if piece.starts(with: [0xEF, 0xBB, 0xBF]) { offset = 3 }
-        }
-      }
-      let end = piece[offset...].firstIndex(of: UInt8(ascii: "\n"))
-      if !isSkipping { bytes.append(contentsOf: piece[offset..<(end ?? piece.count)]) }
-      offset = end.map { $0 + 1 } ?? piece.count
-      if end != nil {
-        number += 1
-        if isSkipping {
-          isSkipping = false
-          continue
-        }
-        if bytes.last == UInt8(ascii: "\r") { bytes.removeLast() }
-        if !Self.isBlank(bytes) { return (number, bytes) }
-        bytes.removeAll(keepingCapacity: true)
-      } else if bytes.count > DelimitedReader.recordByteCountMax {
-        isSkipping = true
-        throw RowError(line: number + 1, reason: "a line of more than \(DelimitedReader.recordByteCountMax) bytes")
-      }
+      let number = line
+      guard let range = try take() else { return false }
+      var content = range
+      if let last = content.last, input.bytes[last] == UInt8(ascii: "\r") { content = content.dropLast() }
+      if isBlank(content) { continue }
+      row.setRaw(input.bytes[content])
+      row.line = number
+      return true
     }
   }
 
-  private static func isBlank(_ bytes: [UInt8]) -> Bool { bytes.allSatisfy { $0 == 0x20 || $0 == 0x09 || $0 == 0x0D } }
+  /// Takes a line.
+  ///
+  /// - Returns: where it lies in the buffer; nil at the end.
+  private mutating func take() throws -> Range<Int>? {
+    var searched = input.start
+    while true {
+      if let end = Self.lineFeed(in: input.bytes.span, from: searched) {
+        let range = input.start..<end
+        input.advance(to: end + 1)
+        line += 1
+        endedWithLineFeed = true
+        if !isSkipping { return range }
+        isSkipping = false
+        searched = input.start
+        continue
+      }
+      if isSkipping { input.advance(to: input.bytes.count) }
+      let unfinished = input.bytes.count - input.start
+      if unfinished > InputBuffer.recordByteCountMax {
+        isSkipping = true
+        throw RowError(line: line, reason: "a line of more than \(InputBuffer.recordByteCountMax) bytes")
+      }
+      guard try input.fill() else {
+        if isSkipping || unfinished == 0 { return nil }
+        let range = input.start..<input.bytes.count
+        input.advance(to: range.upperBound)
+        line += 1
+        endedWithLineFeed = false
+        return range
+      }
+      searched = input.start + unfinished
+    }
+  }
+
+  private static func lineFeed(in bytes: Span<UInt8>, from start: Int) -> Int? {
+    var at = start
+    while at < bytes.count {
+      if bytes[at] == UInt8(ascii: "\n") { return at }
+      at += 1
+    }
+    return nil
+  }
+
+  private borrowing func isBlank(_ range: Range<Int>) -> Bool {
+    range.allSatisfy { input.bytes[$0] == 0x20 || input.bytes[$0] == 0x09 || input.bytes[$0] == 0x0D }
+  }
 }

@@ -10,26 +10,24 @@ struct LookupTable {
 
   subscript(_ key: ArraySlice<UInt8>) -> [UInt8]? { values[Array(key)] }
 
-  /// Reads a delimited file with a header: TSV if it is named so, else CSV.
-  init(_ lookup: Mapping.Lookup, source: consuming ByteSource, mapping: Mapping) throws {
-    let name = source.name
-    let isTSV = name.lowercased().hasSuffix(".tsv")
-    var reader = DelimitedReader(source, delimiter: isTSV ? 0x09 : UInt8(ascii: ","), isQuoted: !isTSV)
-    var row = Row()
-    guard try reader.next(&row) else { throw InputError(file: name, reason: "it is empty; a header was expected") }
-    let header = (0..<row.count).map { row.text($0) }
-    func index(_ column: String) throws -> Int {
-      if let index = header.firstIndex(where: { $0.utf8.elementsEqual(column.utf8) }) { return index }
-      throw InputError(file: name, reason: "there is no column “\(column)”; it has \(header.joined(separator: ", "))")
+  /// Reads a file as the lookup describes it.
+  ///
+  /// - Throws: `InputError`, with the line of a bad row.
+  init(_ lookup: Mapping.Lookup, source: consuming ByteSource) throws {
+    var reader = try RowReader(source, shape: lookup.shape, columns: [lookup.key, lookup.column])
+    let name = reader.name
+    let columns: ColumnIndex
+    do throws(MappingError) {
+      columns = try ColumnIndex(reader.columns, reads: [lookup.key, lookup.column], file: name)
+    } catch {
+      throw InputError(file: name, reason: error.description)
     }
-    let (key, value) = (try index(lookup.key), try index(lookup.column))
+    let (key, value) = (columns[lookup.key], columns[lookup.column])
+    var row = Row()
     do {
       while try reader.next(&row) {
-        guard row.count == header.count else {
-          throw RowError(line: row.line, reason: "\(row.count) fields, but the header has \(header.count)")
-        }
-        let bytes = Array(row.bytes[row.range(value)])
-        if let other = values.updateValue(bytes, forKey: Array(row.bytes[row.range(key)])), other != bytes {
+        let bytes = Self.text(row, value, lookup.shape)
+        if let other = values.updateValue(bytes, forKey: Self.text(row, key, lookup.shape)), other != bytes {
           throw RowError(line: row.line, reason: "the key in “\(lookup.key)” stands for two values of “\(lookup.column)”")
         }
         guard values.count <= Self.rowCountMax else { throw InputError(file: name, reason: "more than \(Self.rowCountMax) rows") }
@@ -37,5 +35,9 @@ struct LookupTable {
     } catch let error as RowError {
       throw InputError(file: name, reason: "line \(error.line): \(error.reason)")
     }
+  }
+
+  private static func text(_ row: Row, _ index: Int, _ shape: FileShape) -> [UInt8] {
+    Array(row.bytes[shape.trims ? row.trimmed(index) : row.range(index)])
   }
 }

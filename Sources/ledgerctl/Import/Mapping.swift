@@ -11,31 +11,16 @@ struct MappingError: Error, Equatable, CustomStringConvertible {
 
 /// How the rows of a file become events.
 struct Mapping {
-  enum Format: String, CaseIterable { case csv, tsv, ndjson }
-
-  enum Encoding: String, CaseIterable {
-    case utf8 = "utf-8"
-    case latin1 = "latin-1"
-  }
-
-  enum Header: Equatable {
-    case firstRecord
-    case names([String])
-  }
-
-  var format = Format.csv
-  var header = Header.firstRecord
-  var encoding = Encoding.utf8
-  /// The byte between fields: a comma, a tab for TSV, or what the mapping says.
-  var delimiter = UInt8(ascii: ",")
-  /// Whether blanks around values are cut off.
-  var trims = false
+  /// How the inputs are cut into rows.
+  var shape = FileShape()
   /// The texts that mean "no value".
   var nulls: [[UInt8]] = [[]]
   /// Rows that do not fulfil it are skipped, and counted.
   var when = Condition(tests: [])
   /// The CloudEvent, `specversion` included.
   var event = Node.object([])
+  /// What is legal and yet likely a mistake, each with file, line and key.
+  var warnings: [String] = []
 
   /// A part of the event.
   indirect enum Node {
@@ -64,6 +49,7 @@ struct Mapping {
     var file: String
     var key: String
     var column: String
+    var shape = FileShape()
   }
 
   /// A value of the event, made of columns.
@@ -77,12 +63,14 @@ struct Mapping {
     var fallback: [Piece]?
     var type = ValueType.string
     var time = TimeFormat()
-    /// The decimal mark of a `decimal`.
-    var decimalMark = UInt8(ascii: ".")
-    /// The mark between groups of digits of a `decimal`, if any.
-    var groupMark: UInt8?
+    var marks = NumberMarks()
+    /// Texts that mean "no value" here, beside those of the whole file.
+    var nulls: [[UInt8]] = []
     var nullRule = NullRule.omit
     var when = Condition(tests: [])
+
+    /// For messages: the column that the value comes from, if it is one.
+    var columnName: String? { if template.count == 1, case .column(let name) = template[0] { name } else { nil } }
   }
 
   /// Tests of columns, all of which must hold.
@@ -100,34 +88,33 @@ struct Mapping {
 
   /// Every column that the mapping reads, each once, in the order of first use.
   var columns: [String] {
-    var found: [String] = []
-    func add(_ name: String) { if !found.contains(where: { $0.utf8.elementsEqual(name.utf8) }) { found.append(name) } }
+    var (found, seen) = ([String](), Set<[UInt8]>())
+    func add(_ name: String) { if seen.insert(Array(name.utf8)).inserted { found.append(name) } }
     func visit(_ pieces: [Piece]) { for case .column(let name) in pieces { add(name) } }
-    func visit(_ node: Node) {
-      switch node {
-      case .object(let members): for member in members { visit(member.node) }
-      case .array(let elements): for element in elements { visit(element) }
-      case .constant: break
-      case .leaf(let leaf):
-        for test in leaf.when.tests { add(test.column) }
-        visit(leaf.template)
-        visit(leaf.fallback ?? [])
-      }
-    }
     for test in when.tests { add(test.column) }
-    visit(event)
+    for leaf in leaves {
+      for test in leaf.when.tests { add(test.column) }
+      visit(leaf.template)
+      visit(leaf.fallback ?? [])
+    }
     return found
   }
 
   /// Every lookup, each once.
-  var lookups: Set<Lookup> {
-    var found: Set<Lookup> = []
+  var lookups: Set<Lookup> { Set(leaves.compactMap(\.lookup)) }
+
+  /// Whether events depend on the file's name.
+  var readsFileName: Bool { leaves.contains { $0.template.contains(.file) || $0.fallback?.contains(.file) == true } }
+
+  /// Every leaf, in the order of the event.
+  private var leaves: [Leaf] {
+    var found: [Leaf] = []
     func visit(_ node: Node) {
       switch node {
       case .object(let members): for member in members { visit(member.node) }
       case .array(let elements): for element in elements { visit(element) }
       case .constant: break
-      case .leaf(let leaf): if let lookup = leaf.lookup { found.insert(lookup) }
+      case .leaf(let leaf): found.append(leaf)
       }
     }
     visit(event)
