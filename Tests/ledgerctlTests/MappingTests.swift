@@ -140,6 +140,25 @@ private func data(_ leaf: String, _ row: String, more: String = "") throws -> St
     ),
     (head + "  subject: \"{a}{zzz}\"\n", "there is no column “zzz” in t.csv; it has a, b"),
     (head + "  subject: \"{A}\"\n", "there is no column “A” in t.csv, did you mean “a”?"),
+    (
+      head + "  data:\n    identifiers: {email: {colum: a}}\n",
+      "m.yaml:6: event.data.identifiers.email.colum: unknown key, did you mean “column”?"
+    ),
+    (head + "  data: {v: {columns: a}}\n", "m.yaml:5: event.data.v.columns: unknown key, did you mean “column”?"),
+    (head + "  data: {v: {field: a, type: decimal}}\n", "m.yaml:5: event.data.v.field: unknown key; a value needs one of column, template"),
+    (head + "  data: {v: {decimal-mark: \",\"}}\n", "m.yaml:5: event.data.v.decimal-mark: a value needs one of column, template, constant"),
+    (head + "  data: {identifiers: {email: {kind: a}}}\n", "m.yaml:5: event.data.identifiers.email: must be a value or a list of values"),
+    (head + "  data: {identifiers: \"{a}\"}\n", "m.yaml:5: event.data.identifiers: must hold kinds and their values"),
+    (head + "  data: {value: {ammount: \"{a}\"}}\n", "m.yaml:5: event.data.value.ammount: unknown key, did you mean “amount”?"),
+    (
+      head + "  data: {participants: [{part: x, identifers: {email: \"{a}\"}}]}\n",
+      "m.yaml:5: event.data.participants[0].identifers: unknown key, did you mean “identifiers”?"
+    ),
+    (head + "  subject: {column: a, constant: b}\n", "m.yaml:5: event.subject.column: a constant stands alone"),
+    (head + "  subject: {constant: [b]}\n", "m.yaml:5: event.subject: an attribute has one value"),
+    ("group-mark: \".\"\n" + head, "m.yaml:1: group-mark: is the decimal mark too"),
+    ("format: ndjson\ndelimiter: \";\"\n" + head, "m.yaml:1: delimiter: is for csv and tsv"),
+    ("format: ndjson\nheader: [a]\n" + head, "m.yaml:1: header: is not for ndjson"),
     ("event: [\n", "m.yaml:2: no valid YAML: did not find expected node content"),
     ("format: csv\nevent:\n  id: a\n  id: b\n", "m.yaml:3: the key “id” stands twice"),
     ("nulls: x\nevent: {}\n", "m.yaml:1: nulls: must be a list of texts"),
@@ -190,6 +209,32 @@ private func data(_ leaf: String, _ row: String, more: String = "") throws -> St
     #expect(throws: InputError.self) {
       try LookupTable(lookup, source: ByteSource(name: "l.csv", bytes: Array("k,w\n".utf8)))
     }
+  }
+
+  @Test func `names that are nearly ones of the ledger give a warning, and are taken as they are`() throws {
+    let mapping = try MappingReader.read(head + "  chanel: web\n  data: {identifer: 1, mine: 2}\n", file: "m.yaml")
+    #expect(
+      mapping.warnings.map { String($0.prefix(60)) } == [
+        "m.yaml:5: event.chanel: did you mean “channel”? It is taken ", "m.yaml:6: event.data.identifer: did you mean “identifiers”? ",
+      ])
+  }
+
+  @Test func `a constant is itself, whatever it looks like`() throws {
+    let made = try data("{constant: {column: \"{a}\", list: [1, ~, \"2\"]}}", "v,")
+    #expect(made == #""x":{"column":"{a}","list":[1,null,"2"]},"k":1"#)
+  }
+
+  @Test func `marks and zone of the mapping hold for all its values, and a value may say otherwise`() throws {
+    let more = "decimal-mark: \",\"\ngroup-mark: \".\"\nzone: Europe/Madrid\n"
+    #expect(try data("{column: a, type: number}", "\"1.234,50\",", more: more) == #""x":1234.50,"k":1"#)
+    #expect(
+      try data("{column: a, type: decimal, decimal-mark: \".\", group-mark: \",\"}", "\"1,234.50\",", more: more) == #""x":"1234.50","k":1"#
+    )
+    #expect(try data("{column: a, type: time}", "2024-07-01 12:00,", more: more) == #""x":"2024-07-01T10:00:00Z","k":1"#)
+    #expect(try data("{column: a, type: time, zone: UTC}", "2024-07-01 12:00,", more: more) == #""x":"2024-07-01T12:00:00Z","k":1"#)
+    #expect(try data("{column: a, nulls: [\"0000-00-00\"], type: time}", "0000-00-00,") == #""k":1"#)
+    #expect(try data("{column: a, type: json}", "\"{\"\"y\"\": [1]}\",") == #""x":{"y":[1]},"k":1"#)
+    #expect(try data("{column: a, type: json}", "{y,") == "!2: column “a”: no JSON for event.data.x")
   }
 
   @Test func `an id that is missing is never left out`() throws {
