@@ -5,6 +5,7 @@
 // - A number is copied as it is written in the file; nothing passes through `Double`.
 // - What cannot be mapped is a `RowError` that names the column and the key, never the value: it may be personal.
 
+import Bytes
 import LedgerClient
 
 /// A mapping bound to the columns of a file.
@@ -12,60 +13,15 @@ struct EventBuilder {
   /// What became of a row.
   enum Outcome { case event, skipped }
 
-  /// A part of the event.
-  indirect enum Node {
-    case object([(name: [UInt8], node: Node)])
-    case array([Node])
-    case constant([UInt8])
-    case leaf(Leaf)
-  }
-
-  /// A piece of a template.
-  enum Piece {
-    case literal([UInt8])
-    case column(Int)
-    case file
-    case line
-  }
-
-  /// A test of a column.
-  struct Test {
-    let column: Int
-    let values: [[UInt8]?]
-    let isNegated: Bool
-  }
-
-  /// A value, a class so that looking at it costs one retain instead of one per member.
-  final class Leaf {
-    let spec: Mapping.Leaf
-    let template: [Piece]
-    let fallback: [Piece]?
-    let tests: [Test]
-    let table: LookupTable?
-
-    init(spec: Mapping.Leaf, template: [Piece], fallback: [Piece]?, tests: [Test], table: LookupTable?) {
-      self.spec = spec
-      self.template = template
-      self.fallback = fallback
-      self.tests = tests
-      self.table = table
-    }
-
-    /// What is wrong with this value in a row; never the value.
-    func error(_ row: Row, _ reason: String) -> RowError {
-      let place = spec.columnName.map { "column “\($0)”" } ?? spec.path
-      return RowError(line: row.line, reason: "\(place): \(reason)")
-    }
-  }
-
   private struct Skip: Error {}
 
-  private let root: Node
-  private let tests: [Test]
+  private let program: EventProgram
   private let nulls: [[UInt8]]
   private let trims: Bool
   private let file: [UInt8]
   private var value: [UInt8] = []
+  /// The objects and lists that are open: where each began in the output, and whether what holds it was empty then.
+  private var open: [(start: Int, wasEmpty: Bool)] = []
 
   /// Binds a mapping.
   ///
@@ -74,9 +30,7 @@ struct EventBuilder {
   ///   - file: The name for `{file}`.
   /// - Throws: ``MappingError`` if the mapping reads a column that is not there.
   init(_ mapping: Mapping, columns: [String], file: String, tables: [Mapping.Lookup: LookupTable]) throws(MappingError) {
-    let binder = try EventBinder(mapping, columns: columns, file: file, tables: tables)
-    root = binder.bind(mapping.event)
-    tests = binder.bind(mapping.when)
+    program = try EventProgram(mapping, columns: columns, file: file, tables: tables)
     nulls = mapping.nulls
     trims = mapping.shape.trims
     self.file = Array(file.utf8)
@@ -85,9 +39,9 @@ struct EventBuilder {
   /// Appends the event that `row` becomes to `output`; appends nothing if it is skipped or refused.
   mutating func build(_ row: Row, into output: inout [UInt8]) throws(RowError) -> Outcome {
     let start = output.count
-    guard holds(tests, row) else { return .skipped }
+    guard holds(program.tests, row) else { return .skipped }
     do {
-      _ = try write(root, row, into: &output)
+      try run(row, into: &output)
       return .event
     } catch let error as RowError {
       output.removeLast(output.count - start)
@@ -98,40 +52,52 @@ struct EventBuilder {
     }
   }
 
-  /// - Returns: whether anything was written.
-  private mutating func write(_ node: Node, _ row: Row, into output: inout [UInt8]) throws -> Bool {
-    switch node {
-    case .constant(let bytes):
-      output.append(contentsOf: bytes)
-      return true
-    case .object(let members):
-      output.append(UInt8(ascii: "{"))
-      var isEmpty = true
-      for member in members {
-        let start = output.count
+  /// Takes the steps one by one. What is null leaves no trace: its comma and name are taken back.
+  private mutating func run(_ row: Row, into output: inout [UInt8]) throws {
+    open.removeAll(keepingCapacity: true)
+    var isEmpty = true
+    for step in program.steps {
+      let start = output.count
+      if step.kind != .end {
         if !isEmpty { output.append(UInt8(ascii: ",")) }
-        output.append(contentsOf: member.name)
-        if try write(member.node, row, into: &output) { isEmpty = false } else { output.removeLast(output.count - start) }
+        output.append(program.text.rawSpan.extracting(step.name))
       }
-      if isEmpty && !members.isEmpty { return false }
-      output.append(UInt8(ascii: "}"))
-      return true
-    case .array(let elements):
-      output.append(UInt8(ascii: "["))
-      var isEmpty = true
-      for element in elements {
-        let start = output.count
-        if !isEmpty { output.append(UInt8(ascii: ",")) }
-        if try write(element, row, into: &output) { isEmpty = false } else { output.removeLast(output.count - start) }
+      switch step.kind {
+      case .begin:
+        open.append((start, isEmpty))
+        output.append(UInt8(ascii: step.isList ? "[" : "{"))
+        isEmpty = true
+      case .end:
+        let (start, wasEmpty) = open.removeLast()
+        if isEmpty && step.hasMembers {
+          output.removeLast(output.count - start)
+          isEmpty = wasEmpty
+        } else {
+          output.append(UInt8(ascii: step.isList ? "]" : "}"))
+          isEmpty = false
+        }
+      case .constant:
+        output.append(program.text.rawSpan.extracting(step.constant))
+        isEmpty = false
+      case .text:
+        if let range = range(step.index, row) {
+          JSONToken.string(row.bytes.rawSpan.extracting(range), into: &output)
+          isEmpty = false
+        } else {
+          output.removeLast(output.count - start)
+        }
+      case .leaf:
+        if try write(program.leaves[step.index], row, into: &output) {
+          isEmpty = false
+        } else {
+          output.removeLast(output.count - start)
+        }
       }
-      if isEmpty && !elements.isEmpty { return false }
-      output.append(UInt8(ascii: "]"))
-      return true
-    case .leaf(let leaf): return try write(leaf, row, into: &output)
     }
   }
 
-  private mutating func write(_ leaf: Leaf, _ row: Row, into output: inout [UInt8]) throws -> Bool {
+  /// - Returns: whether anything was written.
+  private mutating func write(_ leaf: EventProgram.Leaf, _ row: Row, into output: inout [UInt8]) throws -> Bool {
     guard try evaluate(leaf, row) else {
       switch leaf.spec.nullRule {
       case .omit: return false
@@ -143,13 +109,18 @@ struct EventBuilder {
       }
     }
     switch leaf.spec.type {
-    case .string: JSONToken.string(value[...], into: &output)
+    case .string: JSONToken.string(value.rawSpan, into: &output)
     case .number:
+      if !leaf.spec.marks.isGiven {
+        guard JSONToken.isNumber(value.rawSpan) else { throw leaf.error(row, "no number for \(leaf.spec.path)") }
+        output.append(value.rawSpan)
+        return true
+      }
       guard let number = leaf.spec.marks.number(value[...]) else { throw leaf.error(row, "no number for \(leaf.spec.path)") }
-      output.append(contentsOf: number)
+      output.append(number.rawSpan)
     case .decimal:
       guard let decimal = leaf.spec.marks.decimal(value[...]) else { throw leaf.error(row, "no decimal for \(leaf.spec.path)") }
-      JSONToken.string(decimal[...], into: &output)
+      JSONToken.string(decimal.rawSpan, into: &output)
     case .boolean:
       switch String(decoding: value, as: UTF8.self).lowercased() {
       case "true", "t", "yes", "y", "1": output.append(contentsOf: "true".utf8)
@@ -163,8 +134,8 @@ struct EventBuilder {
       }
       output.append(UInt8(ascii: "\""))
     case .json:
-      if case .column(let index)? = leaf.template.first, leaf.template.count == 1, !row.kinds.isEmpty {
-        if row.kind(index) == .json { output.append(contentsOf: value) } else { JSONToken.string(value[...], into: &output) }
+      if let index = leaf.column, !row.kinds.isEmpty {
+        if row.kind(index) == .json { output.append(value.rawSpan) } else { JSONToken.string(value.rawSpan, into: &output) }
         return true
       }
       do throws(JSONSyntaxError) {
@@ -179,7 +150,7 @@ struct EventBuilder {
   /// Puts the leaf's text into `value`.
   ///
   /// - Returns: false if it is null.
-  private mutating func evaluate(_ leaf: Leaf, _ row: Row) throws(RowError) -> Bool {
+  private mutating func evaluate(_ leaf: EventProgram.Leaf, _ row: Row) throws(RowError) -> Bool {
     guard holds(leaf.tests, row) else { return false }
     var isKnown = evaluate(leaf.template, row, nulls: leaf.spec.nulls)
     if isKnown, let table = leaf.table {
@@ -208,18 +179,17 @@ struct EventBuilder {
     return evaluate(fallback, row, nulls: leaf.spec.nulls)
   }
 
-  private mutating func evaluate(_ template: [Piece], _ row: Row, nulls leafNulls: [[UInt8]]) -> Bool {
+  private mutating func evaluate(_ template: EventProgram.Template, _ row: Row, nulls leafNulls: [[UInt8]]) -> Bool {
     value.removeAll(keepingCapacity: true)
-    for piece in template {
-      switch piece {
-      case .literal(let bytes): value.append(contentsOf: bytes)
+    for piece in template.pieces {
+      switch piece.kind {
+      case .literal: value.append(template.text.rawSpan.extracting(piece.range))
       case .file: value.append(contentsOf: file)
       case .line: value.append(contentsOf: String(row.line).utf8)
-      case .column(let index):
-        guard let range = range(index, row), leafNulls.isEmpty || !leafNulls.contains(where: { row.bytes[range].elementsEqual($0) }) else {
-          return false
-        }
-        value.append(contentsOf: row.bytes[range])
+      case .column:
+        guard let range = range(piece.column, row) else { return false }
+        if !leafNulls.isEmpty, leafNulls.contains(where: { row.bytes[range].elementsEqual($0) }) { return false }
+        value.append(row.bytes.rawSpan.extracting(range))
       }
     }
     return true
@@ -233,11 +203,13 @@ struct EventBuilder {
     case .text: break
     }
     let range = trims ? row.trimmed(index) : row.range(index)
-    for null in nulls where null.count == range.count && row.bytes[range].elementsEqual(null) { return nil }
+    for null in nulls where null.count == range.count {
+      if range.isEmpty || row.bytes.rawSpan.extracting(range).isEqual(to: null.rawSpan) { return nil }
+    }
     return range
   }
 
-  private func holds(_ tests: [Test], _ row: Row) -> Bool {
+  private func holds(_ tests: [EventProgram.Test], _ row: Row) -> Bool {
     for test in tests {
       let range = range(test.column, row)
       let isAmong = test.values.contains { value in

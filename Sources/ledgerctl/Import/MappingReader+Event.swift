@@ -5,6 +5,7 @@
 //   mistake and is refused, never taken as data.
 // - `id`, `source` and `type` are never left out: a row without them is rejected.
 
+import Bytes
 import Yams
 
 extension MappingReader {
@@ -138,7 +139,7 @@ extension MappingReader {
   private static func plainConstant(_ text: String) -> [UInt8]? {
     if ["true", "false", "null"].contains(text) { return Array(text.utf8) }
     if text == "~" || text.isEmpty { return Array("null".utf8) }
-    return JSONToken.isNumber(Array(text.utf8)[...]) ? Array(text.utf8) : nil
+    return JSONToken.isNumber(Array(text.utf8).rawSpan) ? Array(text.utf8) : nil
   }
 
   /// YAML as JSON, nothing in it a template.
@@ -146,8 +147,7 @@ extension MappingReader {
     var bytes: [UInt8] = []
     if let scalar = node.scalar {
       if scalar.style == .plain, let constant = Self.plainConstant(scalar.string) { return constant }
-      JSONToken.string(Array(scalar.string.utf8)[...], into: &bytes)
-      return bytes
+      return JSONToken.string(scalar.string)
     }
     if let sequence = node.sequence {
       for element in sequence { bytes += (bytes.isEmpty ? "" : ",").utf8 + (try constant(element, path)) }
@@ -155,7 +155,7 @@ extension MappingReader {
     }
     for member in try members(node, path) {
       if !bytes.isEmpty { bytes.append(UInt8(ascii: ",")) }
-      JSONToken.string(Array(member.name.utf8)[...], into: &bytes)
+      bytes += JSONToken.string(member.name)
       bytes.append(UInt8(ascii: ":"))
       bytes += try constant(member.value, "\(path).\(member.name)")
     }

@@ -5,6 +5,8 @@
 // - Digits are copied, never computed; nothing passes through `Double`.
 // - Group marks stand only where groups end: between groups of three digits (or two, as in 12,34,567), the last of three.
 
+import Bytes
+
 /// The signs of a decimal number.
 struct NumberMarks: Equatable {
   /// The decimal mark.
@@ -52,7 +54,10 @@ struct NumberMarks: Equatable {
 
   /// `text` as a JSON number: as it is if the mapping says nothing about marks, else without leading zeros; nil if it is none.
   func number(_ text: ArraySlice<UInt8>) -> [UInt8]? {
-    guard isGiven else { return JSONToken.isNumber(text) ? Array(text) : nil }
+    guard isGiven else {
+      let bytes = Array(text)
+      return JSONToken.isNumber(bytes.rawSpan) ? bytes : nil
+    }
     guard var decimal = decimal(text) else { return nil }
     let sign = decimal.first == UInt8(ascii: "-") ? 1 : 0
     while decimal.count > sign + 1, decimal[sign] == UInt8(ascii: "0"), decimal[sign + 1] != UInt8(ascii: ".") { decimal.remove(at: sign) }
