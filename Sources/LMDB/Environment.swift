@@ -5,8 +5,13 @@
 // - The map grows only while this process has no transaction in the environment; `gate` sees to that. If another process
 //   grew it, the next transaction adopts the new size.
 // - A write transaction belongs to its thread; a read transaction (MDB_NOTLS) to the closure it is given to.
-// - Full durability unless asked otherwise: never MDB_WRITEMAP, which dies with SIGBUS on a full disk.
+// - Full durability unless asked otherwise: never MDB_WRITEMAP, which dies with SIGBUS on a full disk. The lock file, which
+//   LMDB does map for writing, gets its blocks before it is mapped, for the same reason.
 // - Readers of processes that died are cleared at opening and when asked.
+// - A meta page that could not be written (MDB_PANIC) makes LMDB refuse everything, reading too. The next transaction
+//   closes the environment and opens it again in place (`reopen`): handles stay what they are, and nothing is written
+//   before what the files show then is on the disk. So a panic is over as soon as the disk is well, without a restart.
+// - A map that could not be enlarged leaves LMDB without any; the old size is mapped again.
 
 import CLMDB
 import Glibc
@@ -15,10 +20,12 @@ import Threads
 
 /// An open environment. Close it by letting go of it.
 @safe public final class Environment: @unchecked Sendable {
-  // `pointer` never changes and LMDB's environments are safe to share between threads; growing is behind `gate`.
-  let pointer: OpaquePointer
+  // LMDB's environments are safe to share between threads. Growing and opening again happen with `gate` held alone and
+  // `state` locked; transactions hold `gate` shared, and what reads LMDB's own fields without one holds `state`.
   let gate = Gate()
+  private let state: Mutex<State>
   private let directory: DirectoryIdentity
+  private let options: Options
   /// The directory.
   public let path: String
 
@@ -57,17 +64,36 @@ import Threads
       throw LMDBError(kind: .alreadyOpen, operation: "mdb_env_open")
     }
     do throws(LMDBError) {
-      unsafe pointer = unsafe try Self.open(path: path, options: options)
+      state = Mutex(State(handle: try Self.open(path: path, options: options)))
     } catch {
       _ = openDirectories.withLock { $0.remove(identity) }
       throw error
     }
     directory = identity
     self.path = path
+    self.options = options
     _ = try clearStaleReaders()
   }
 
-  private static func open(path: String, options: Options) throws(LMDBError) -> OpaquePointer {
+  /// LMDB's handle. Whoever uses it sees to it that it is not closed meanwhile.
+  @safe private struct Handle: @unchecked Sendable {
+    let pointer: OpaquePointer
+  }
+
+  private struct State: Sendable {
+    /// nil: it was closed after a failure, and could not be opened again yet.
+    var handle: Handle?
+    /// The databases that have been opened, so that they get the same handles again.
+    var names: [DatabaseHandle: String] = [:]
+    var reopenCount = 0
+    /// What the files show was read after a failure and is not known to be on the disk: nothing is written before it is.
+    var isUnsynced = false
+    /// Until when (monotonic, nanoseconds) the last failure to open stands for an attempt.
+    var failure: (until: Int64, error: LMDBError)?
+  }
+
+  private static func open(path: String, options: Options) throws(LMDBError) -> Handle {
+    if !options.isReadOnly { try allocateLockFile(path: path, readerCountMax: options.readerCountMax) }
     var created: OpaquePointer?
     try check(unsafe mdb_env_create(&created), "mdb_env_create")
     guard let env = unsafe created else { throw LMDBError(ENOMEM, "mdb_env_create") }
@@ -85,11 +111,25 @@ import Threads
       unsafe mdb_env_close(env)
       throw error
     }
-    return unsafe env
+    return unsafe Handle(pointer: env)
+  }
+
+  /// Gives the lock file its blocks. LMDB makes it as a hole and writes to it through a map, which on a full disk ends the
+  /// process (SIGBUS). Only while this process has not opened it: closing would let go of LMDB's locks (fcntl(2)).
+  private static func allocateLockFile(path: String, readerCountMax: Int) throws(LMDBError) {
+    let file = unsafe Glibc.open(path + "/lock.mdb", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    // Whatever is wrong, LMDB meets it again and says so.
+    guard file >= 0 else { return }
+    defer { close(file) }
+    // LMDB's own size (mdb_env_setup_locks): from a larger one it would conclude that there are more slots.
+    let code = posix_fallocate(file, 0, 128 + 64 * readerCountMax)
+    if code == ENOSPC || code == EDQUOT { throw LMDBError(code, "posix_fallocate") }
   }
 
   deinit {
-    unsafe mdb_env_close(pointer)
+    state.withLock { state in
+      if let handle = state.handle { unsafe mdb_env_close(handle.pointer) }
+    }
     _ = openDirectories.withLock { $0.remove(directory) }
   }
 
@@ -103,14 +143,23 @@ import Threads
     public var lastTransaction: Int
     /// Reader slots in use.
     public var readerCount: Int
+
+    init(mapByteCount: Int = 0, usedByteCount: Int = 0, lastTransaction: Int = 0, readerCount: Int = 0) {
+      self.mapByteCount = mapByteCount
+      self.usedByteCount = usedByteCount
+      self.lastTransaction = lastTransaction
+      self.readerCount = readerCount
+    }
   }
 
-  /// Sizes now.
-  public var info: Info {
+  /// Sizes now; zeros while the environment is closed after a failure.
+  public var info: Info { state.withLock { $0.handle.map(Self.info) ?? Info() } }
+
+  private static func info(_ handle: Handle) -> Info {
     var info = unsafe MDB_envinfo()
     var stat = MDB_stat()
-    unsafe mdb_env_info(pointer, &info)
-    unsafe mdb_env_stat(pointer, &stat)
+    unsafe mdb_env_info(handle.pointer, &info)
+    unsafe mdb_env_stat(handle.pointer, &stat)
     return unsafe Info(
       mapByteCount: info.me_mapsize, usedByteCount: (info.me_last_pgno + 1) * Int(stat.ms_psize), lastTransaction: info.me_last_txnid,
       readerCount: Int(info.me_numreaders))
@@ -120,22 +169,29 @@ import Threads
   @discardableResult
   public func clearStaleReaders() throws(LMDBError) -> Int {
     var dead: Int32 = 0
-    try check(unsafe mdb_reader_check(pointer, &dead), "mdb_reader_check")
+    let code = state.withLock { state in state.handle.map { unsafe mdb_reader_check($0.pointer, &dead) } ?? MDB_SUCCESS }
+    try check(code, "mdb_reader_check")
     return Int(dead)
   }
 
+  // MARK: Growing
+
   /// Makes the map large enough for `byteCount` more bytes, twice over, since copied pages need room too. Waits for this
   /// process's transactions to end: the calling thread must hold none.
+  ///
+  /// - Throws: ``LMDBError`` of kind `noMemory` if the process may not map that much; then everything is as it was.
   public func ensureRoom(for byteCount: Int) throws(LMDBError) {
     let info = info
     let needed = info.usedByteCount + 2 * byteCount + (1 << 20)
-    guard needed > info.mapByteCount else { return }
+    guard info.mapByteCount > 0, needed > info.mapByteCount else { return }
     var target = info.mapByteCount
     while target < needed { target *= 2 }
     try setMapByteCount(target)
   }
 
   /// Doubles the map: the answer to `mapFull`. The calling thread must hold no transaction.
+  ///
+  /// - Throws: ``LMDBError`` of kind `noMemory` if the process may not map that much; then everything is as it was.
   public func growMap() throws(LMDBError) {
     try setMapByteCount(info.mapByteCount * 2)
   }
@@ -143,20 +199,126 @@ import Threads
   private func setMapByteCount(_ byteCount: Int) throws(LMDBError) {
     gate.enterAlone()
     defer { gate.leave() }
-    // Zero adopts what another process set; one of ours may have grown it further meanwhile.
-    if byteCount != 0, info.mapByteCount >= byteCount { return }
-    try check(unsafe mdb_env_set_mapsize(pointer, byteCount), "mdb_env_set_mapsize")
+    try locked { (state) throws(LMDBError) in
+      guard let handle = state.handle else { return }
+      let before = Self.info(handle).mapByteCount
+      // Zero adopts what another process set; one of ours may have grown it further meanwhile.
+      if byteCount != 0, before >= byteCount { return }
+      let code = unsafe mdb_env_set_mapsize(handle.pointer, byteCount)
+      guard code != MDB_SUCCESS else { return }
+      // LMDB has let the old map go before it failed.
+      try openAgain(&state, mapByteCount: before)
+      throw LMDBError(code, "mdb_env_set_mapsize")
+    }
   }
 
-  func begin(parent: OpaquePointer? = nil, isReadOnly: Bool) throws(LMDBError) -> OpaquePointer {
+  // MARK: Opening again
+
+  /// How often the environment was closed and opened again in place.
+  public var reopenCount: Int { state.withLock { $0.reopenCount } }
+
+  /// Closes and opens the environment in place, if nobody else has since `count`. The calling thread must hold no
+  /// transaction; those of others are waited for.
+  private func reopen(since count: Int) throws(LMDBError) {
+    gate.enterAlone()
+    defer { gate.leave() }
+    try locked { (state) throws(LMDBError) in
+      guard state.reopenCount == count else { return }
+      if let failure = state.failure, MonotonicClock.nanoseconds() < failure.until { throw failure.error }
+      do throws(LMDBError) {
+        try openAgain(&state, mapByteCount: state.handle.map { Self.info($0).mapByteCount } ?? options.mapByteCount)
+      } catch {
+        state.failure = (MonotonicClock.nanoseconds() + 100_000_000, error)
+        throw error
+      }
+    }
+  }
+
+  /// With `gate` held alone. Afterwards the environment is open and has its handles, or it is closed.
+  private func openAgain(_ state: inout State, mapByteCount: Int) throws(LMDBError) {
+    if let handle = state.handle.take() { unsafe mdb_env_close(handle.pointer) }
+    var options = options
+    options.mapByteCount = max(options.mapByteCount, mapByteCount)
+    let handle = try Self.open(path: path, options: options)
+    do throws(LMDBError) {
+      try Self.openDatabases(state.names, handle)
+    } catch {
+      unsafe mdb_env_close(handle.pointer)
+      throw error
+    }
+    // After a failed commit LMDB has put the old meta page back, or could not. Whichever the files show must be on the disk
+    // before a page is written, since the next transaction uses the failed one's pages again. Reading need not wait.
+    state.isUnsynced = !options.isReadOnly
+    state.handle = handle
+    state.failure = nil
+    state.reopenCount += 1
+  }
+
+  /// Makes sure that what the files show is on the disk; after a commit that failed, this says whether its outcome is known.
+  ///
+  /// - Throws: ``LMDBError`` if the environment cannot be opened again, or the disk does not take what it has.
+  public func settle() throws(LMDBError) {
+    try read { (_) throws(LMDBError) in }
+    try locked { (state) throws(LMDBError) in try sync(&state) }
+  }
+
+  private func sync(_ state: inout State) throws(LMDBError) {
+    guard state.isUnsynced, let handle = state.handle else { return }
+    try check(unsafe mdb_env_sync(handle.pointer, 1), "mdb_env_sync")
+    state.isUnsynced = false
+  }
+
+  /// Opens the databases in the order of their handles, so that each gets its own again.
+  private static func openDatabases(_ names: [DatabaseHandle: String], _ handle: Handle) throws(LMDBError) {
+    var begun: OpaquePointer?
+    try check(unsafe mdb_txn_begin(handle.pointer, nil, UInt32(MDB_RDONLY), &begun), "mdb_txn_begin")
+    guard let transaction = unsafe begun else { throw LMDBError(ENOMEM, "mdb_txn_begin") }
+    for (number, name) in names.sorted(by: { $0.key < $1.key }) {
+      var given: MDB_dbi = 0
+      let code = unsafe mdb_dbi_open(transaction, name, 0, &given)
+      // One whose creation was not committed is not there, and nobody has its handle.
+      if code == MDB_NOTFOUND { continue }
+      guard code == MDB_SUCCESS, given == number else {
+        unsafe mdb_txn_abort(transaction)
+        throw LMDBError(code == MDB_SUCCESS ? MDB_BAD_DBI : code, "mdb_dbi_open")
+      }
+    }
+    try check(unsafe mdb_txn_commit(transaction), "mdb_txn_commit")
+  }
+
+  /// `Mutex.withLock` with a typed error.
+  private func locked(_ body: (inout State) throws(LMDBError) -> Void) throws(LMDBError) {
+    try state.withLock { (state) throws(LMDBError) in try body(&state) }
+  }
+
+  func remember(_ name: String, _ handle: DatabaseHandle) { state.withLock { $0.names[handle] = name } }
+
+  // MARK: Transactions
+
+  func begin(isReadOnly: Bool) throws(LMDBError) -> OpaquePointer {
+    var hasReopened = false
     while true {
       gate.enterShared()
+      let (handle, count, isUnsynced) = state.withLock { ($0.handle, $0.reopenCount, $0.isUnsynced) }
+      if isUnsynced, !isReadOnly {
+        do throws(LMDBError) {
+          try locked { (state) throws(LMDBError) in try sync(&state) }
+        } catch {
+          gate.leave()
+          throw error
+        }
+      }
       var created: OpaquePointer?
-      let code = unsafe mdb_txn_begin(pointer, parent, isReadOnly ? UInt32(MDB_RDONLY) : 0, &created)
+      let code = handle.map { unsafe mdb_txn_begin($0.pointer, nil, isReadOnly ? UInt32(MDB_RDONLY) : 0, &created) } ?? MDB_PANIC
       if code == MDB_SUCCESS, let transaction = unsafe created { return unsafe transaction }
       gate.leave()
-      guard code == MDB_MAP_RESIZED else { throw LMDBError(code, "mdb_txn_begin") }
-      try setMapByteCount(0)
+      switch code {
+      case MDB_MAP_RESIZED: try setMapByteCount(0)
+      case MDB_PANIC where !hasReopened:
+        hasReopened = true
+        try reopen(since: count)
+      default: throw LMDBError(code, "mdb_txn_begin")
+      }
     }
   }
 
@@ -218,6 +380,7 @@ import Threads
     let code = unsafe mdb_dbi_open(transaction.pointer, name, 0, &handle)
     if code == MDB_NOTFOUND { return nil }
     try check(code, "mdb_dbi_open")
+    remember(name, handle)
     try transaction.end()
     return Database(handle: handle, name: name)
   }
@@ -226,7 +389,8 @@ import Threads
   public func copyCompact(to path: String) throws(LMDBError) {
     gate.enterShared()
     defer { gate.leave() }
-    try check(unsafe mdb_env_copy2(pointer, path, UInt32(MDB_CP_COMPACT)), "mdb_env_copy2")
+    let handle = state.withLock { $0.handle }
+    try check(handle.map { unsafe mdb_env_copy2($0.pointer, path, UInt32(MDB_CP_COMPACT)) } ?? MDB_PANIC, "mdb_env_copy2")
   }
 }
 

@@ -15,7 +15,7 @@ public struct LMDBError: Error, Equatable, Sendable, CustomStringConvertible {
     case readersFull
     /// The file is damaged.
     case corrupted
-    /// A meta page could not be written; the environment must be reopened.
+    /// A meta page could not be written; the next transaction opens the environment again.
     case panic
     /// The file belongs to another version or is no LMDB file.
     case foreignFile
@@ -29,6 +29,8 @@ public struct LMDBError: Error, Equatable, Sendable, CustomStringConvertible {
     case inputOutput
     /// The process may not.
     case permission
+    /// The process may not map, or allocate, that much.
+    case noMemory
     /// The path is not there.
     case notFound
     /// This process has the directory open already.
@@ -69,6 +71,7 @@ public struct LMDBError: Error, Equatable, Sendable, CustomStringConvertible {
     case ENOSPC, EDQUOT: .diskFull
     case EIO: .inputOutput
     case EACCES, EPERM, EROFS: .permission
+    case ENOMEM: .noMemory
     case ENOENT, ENOTDIR: .notFound
     default: .other
     }
@@ -81,13 +84,14 @@ public struct LMDBError: Error, Equatable, Sendable, CustomStringConvertible {
     case .mapResized: "repeat the transaction"
     case .readersFull: "close other readers of the directory or raise the number of readers"
     case .corrupted: "check the disk; restore the log from a backup, or delete the directory if it is derived"
-    case .panic: "restart the process: the last commit's outcome is read from the disk"
+    case .panic: "the environment is opened again; the last commit's outcome is read from the disk"
     case .foreignFile: "open it with the version that wrote it"
     case .keyExists: "the key was to be new; this is a fault of the program"
     case .badSize: "a key may have 1 to 511 bytes"
     case .diskFull: "make room on the file system"
     case .inputOutput: "check the disk and the kernel's log"
     case .permission: "run as the directory's owner, or mend its mode"
+    case .noMemory: "raise the process's limit of address space (LimitAS=, prlimit --as)"
     case .notFound: "check the path"
     case .alreadyOpen: "share the environment that is open"
     case .other: "see the code's meaning in lmdb.h or errno(3)"

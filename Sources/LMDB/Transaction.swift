@@ -96,6 +96,7 @@ public protocol Transaction: ~Copyable {
   public borrowing func openDatabase(_ name: String, create: Bool) throws(LMDBError) -> DatabaseHandle {
     var handle: MDB_dbi = 0
     try check(unsafe mdb_dbi_open(pointer, name, create ? UInt32(MDB_CREATE) : 0, &handle), "mdb_dbi_open")
+    unsafe environment._withUnsafeGuaranteedRef { $0.remember(name, handle) }
     return handle
   }
 
