@@ -16,7 +16,9 @@ final class AppendQueue: Sendable {
   enum Phase: Equatable, Sendable {
     case catchingUp(done: Position, of: Position)
     case open
-    /// The environment failed; appends are refused until the next start.
+    /// The disk is not well; the appender looks again and again, and appends are refused meanwhile.
+    case stalled(String)
+    /// What is on the disk cannot be appended to; appends are refused until the next start.
     case failed(String)
     case closing
   }
@@ -46,12 +48,53 @@ final class AppendQueue: Sendable {
     for continuation in released { continuation.resume() }
   }
 
+  /// Stalls: whoever waits is refused, as whoever comes is from now on.
+  func stall(_ detail: String) {
+    set(.stalled(detail))
+    let waiting: [AppendRequest] = state.withLock { state in
+      defer {
+        state.requests = []
+        state.byteCount = 0
+      }
+      return state.requests
+    }
+    for request in waiting { request.complete(.failure(.refused(detail))) }
+  }
+
+  /// Repeats something that the disk refuses, stalled meanwhile, until it works.
+  ///
+  /// - Returns: nil if the log closes first, or what is on the disk is at fault: then the phase says so.
+  func insist<R>(report: (LogReport) -> Void, _ body: () throws(LogError) -> R) -> R? {
+    var isReported = false
+    while true {
+      let failure: LogError
+      do throws(LogError) {
+        return try body()
+      } catch {
+        failure = error
+      }
+      guard failure.mayPass else {
+        set(.failed(failure.description))
+        report(.failed(failure.description))
+        return nil
+      }
+      stall(failure.description)
+      if !isReported { report(.stalled(failure.description)) }
+      isReported = true
+      let isClosing = state.wait(timeout: Self.retryInterval) { $0.phase == .closing ? true : nil }
+      if isClosing != nil { return nil }
+    }
+  }
+
+  /// How long a stalled log waits before it looks at the disk again.
+  private static let retryInterval = Duration.milliseconds(500)
+
   /// Why nothing can be appended now, or nil.
   private static func refusal(_ phase: Phase) -> AppendError? {
     switch phase {
     case .open: nil
     case .catchingUp(let done, let total): .catchingUp(done: done, of: total)
-    case .failed(let detail): .outcomeUnknown(detail)
+    case .stalled(let detail), .failed(let detail): .refused(detail)
     case .closing: .closed
     }
   }

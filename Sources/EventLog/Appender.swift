@@ -5,6 +5,10 @@
 // - Positions are given out inside of the transaction that commits them: gapless, and visible in order.
 // - A request is appended whole or not at all.
 // - A group that fails leaves head, index and chain where they were.
+// - After an error in a commit the disk is asked: what its files show is made durable first, and then the group is in the
+//   log or it is not, and is answered so. Only if the disk refuses that, too, is the outcome unknown. Then nothing is
+//   appended, what waits is refused, and head, chain and index are derived anew from the files as soon as they can be
+//   read and written (`resume`). Reading goes on all the time.
 // - An event is compared with what the log has under its (source, id): equal bytes, or equal in canonical form (RFC 8785),
 //   is a duplicate; anything else is a conflict.
 
@@ -45,6 +49,8 @@ final class Appender {
   private var confirmed: DecodedBlock
   private var pending: [Pending] = []
   private var undo: [Undo] = []
+  /// The outcome of a commit is unknown: head, chain and index may be behind what is on the disk.
+  private var isStalled = false
 
   init(
     store: LogStore, queue: AppendQueue, index: IdentityIndex, last: BlockHeader?, options: EventLogOptions, counters: LogCounters
@@ -65,16 +71,15 @@ final class Appender {
 
   /// The thread's life: catch up, serve, write the index out.
   func run() {
-    do throws(LogError) {
-      try catchUp()
-    } catch {
-      queue.set(.failed(error.description))
-      options.report(.failed(error.description))
-      return
-    }
+    guard queue.insist(report: options.report, { () throws(LogError) in try catchUp() }) != nil else { return }
     queue.set(.open)
     while let group = queue.takeGroup(byteCountMax: options.groupByteCountMax, eventCountMax: options.groupEventCountMax) {
       append(group)
+      guard isStalled else { continue }
+      guard queue.insist(report: options.report, { () throws(LogError) in try resume() }) != nil else { break }
+      isStalled = false
+      queue.set(.open)
+      options.report(.resumed(head))
     }
     do throws(LMDBError) {
       try index.close(mark: mark)
@@ -96,6 +101,10 @@ final class Appender {
         try index.clear()
       }
     }
+    try catchUp(from: from)
+  }
+
+  private func catchUp(from: LogMark) throws(LogError) {
     let reader = LogReader(store: store, after: from.position)
     var hasher = EventHasher(keys: store.keys)
     let event = LoggedEvent()
@@ -117,6 +126,35 @@ final class Appender {
     }
   }
 
+  // MARK: After a commit whose outcome is unknown
+
+  /// Derives the state anew from what is on the disk, as at a start, and sees to it that the disk takes writes again.
+  private func resume() throws(LogError) {
+    let segments = store.allSegments
+    for segment in segments { try environment { () throws(LMDBError) in try segment.environment.settle() } }
+    let last = try LogStore.recover(segments, segmentPositionCount: store.segmentPositionCount)
+    for segment in segments where segment.first + store.segmentPositionCount > head {
+      try environment { () throws(LMDBError) in try segment.confirm(last?.last ?? 0) }
+    }
+    guard (last?.last ?? 0) >= head else {
+      throw .damaged(position: (last?.last ?? 0) + 1, "it was durable, and is not there after an error of the disk")
+    }
+    guard let last, last.last > head else { return }
+    // The group made it. Its entries in the index were taken back; they come from the log again.
+    let before = mark
+    (head, chain, recorded) = (last.last, last.chainAfter, max(recorded, last.recordedLast))
+    store.publish(head: head)
+    try catchUp(from: before)
+  }
+
+  private func environment(_ body: () throws(LMDBError) -> Void) throws(LogError) {
+    do throws(LMDBError) {
+      try body()
+    } catch {
+      throw .environment(error)
+    }
+  }
+
   // MARK: One group
 
   private func append(_ group: [AppendRequest]) {
@@ -128,16 +166,14 @@ final class Appender {
     var outcomes: [Result<AppendResult, AppendError>] = []
     outcomes.reserveCapacity(group.count)
     do throws(AppendFailure) {
+      if index.isOverfull { throw .nothingChanged("the index of ids cannot be written", isDiskFull: false) }
       try admitAll(group, headBefore, &outcomes)
       if !pending.isEmpty { try commit(group, headBefore) }
     } catch {
       for step in undo.reversed() { takeBack(step) }
       (head, chain, recorded) = (headBefore, chainBefore, recordedBefore)
       let failure = error.appendError
-      if case .outcomeUnknown(let detail) = failure {
-        queue.set(.failed(detail))
-        options.report(.failed(detail))
-      }
+      if case .outcomeUnknown = failure { isStalled = true }
       // What was refused on its own merits keeps its answer; duplicates of earlier groups do too.
       for (request, outcome) in zip(group, outcomes) {
         if case .success(let result) = outcome, result.appended > 0 || result.receipts.contains(where: { $0.position > headBefore }) {
@@ -291,7 +327,7 @@ final class Appender {
       } catch {
         guard try isCommitted(part.segment, through: headBefore + UInt64(part.range.upperBound), despite: error) else {
           try dropLaterParts(headBefore, because: error)
-          throw .nothingChanged(error.description, isDiskFull: error.isDiskFull)
+          throw .nothingChanged(error.description, isDiskFull: error.isDiskFull || isRoomLacking(error))
         }
       }
     }
@@ -346,12 +382,26 @@ final class Appender {
     }
   }
 
-  /// After an error in a commit: is it in the log or not? If the environment still answers, its last block says so.
+  /// After an error in a commit: is it in the log or not? What its last block says is made durable first, so that it stays
+  /// true whatever happens next.
   private func isCommitted(_ segment: Segment, through last: Position, despite failure: AppendFailure) throws(AppendFailure) -> Bool {
     do throws(LogError) {
-      return try segment.lastBlock()?.last == last
+      try environment { () throws(LMDBError) in try segment.environment.settle() }
+      guard try segment.lastBlock()?.last == last else { return false }
+      try environment { () throws(LMDBError) in try segment.confirm(last) }
+      return true
     } catch {
       throw .unknown("\(failure.description); then \(error.description)")
+    }
+  }
+
+  /// A file system that fills up in the middle of a write answers with a short one, which LMDB calls an error of the disk.
+  private func isRoomLacking(_ failure: AppendFailure) -> Bool {
+    guard case .environment(let error) = failure, error.kind == .inputOutput else { return false }
+    do throws(FileError) {
+      return try Files.roomByteCount(at: store.path) < 1 << 20
+    } catch {
+      return false
     }
   }
 

@@ -26,6 +26,8 @@ public struct EventLogOptions: Sendable {
   public var commitCompression = CommitCompression.zstd(level: -1)
   /// The size each memory map starts with.
   public var mapByteCount = 1 << 30
+  /// Entries of the index that wait in memory before they are written out. 131,072 take about 10 MB.
+  public var indexTailCountMax = 131_072
   /// Bytes of events that may wait for the appender.
   public var queueByteCountMax = 16 << 20
   /// Bytes of one group, unless a single request has more.
@@ -49,6 +51,10 @@ public enum LogReport: Equatable, Sendable {
   case indexDiscarded
   /// The index could not be written; it is caught up at the next start.
   case indexBehind(String)
+  /// Appending waits until the disk is well again, and then goes on.
+  case stalled(String)
+  /// Appending goes on after it was stalled, at this head.
+  case resumed(Position)
   /// Appending has stopped until the next start.
   case failed(String)
 }
@@ -80,7 +86,7 @@ public final class EventLog: Sendable {
     if segments.isEmpty {
       segments = [try Segment.create(in: path, first: 1, logID: .random(), mapByteCount: options.mapByteCount)]
     }
-    let last = try Self.recover(segments, options)
+    let last = try LogStore.recover(segments, segmentPositionCount: options.segmentPositionCount)
     let id = segments[0].logID
     store = LogStore(
       id: id, keys: LogKeys(secret: secret), path: path, segmentPositionCount: options.segmentPositionCount, segments: segments,
@@ -90,14 +96,13 @@ public final class EventLog: Sendable {
     let start = AppenderStart(indexPath: directory + "/index", last: last)
     appender = Mutex(
       NamedThread(name: "ledger-append") {
-        do throws(LogError) {
-          // Made here, since it belongs to this thread.
-          let index = try IdentityIndex.open(path: start.indexPath, mapByteCount: options.mapByteCount, report: options.report)
-          Appender(store: store, queue: queue, index: index, last: start.last, options: options, counters: counters).run()
-        } catch {
-          queue.set(.failed(error.description))
-          options.report(.failed(error.description))
+        // Made here, since it belongs to this thread.
+        let index = queue.insist(report: options.report) { () throws(LogError) in
+          try IdentityIndex.open(
+            path: start.indexPath, mapByteCount: options.mapByteCount, tailCountMax: options.indexTailCountMax, report: options.report)
         }
+        guard let index else { return }
+        Appender(store: store, queue: queue, index: index, last: start.last, options: options, counters: counters).run()
       })
   }
 
@@ -121,6 +126,14 @@ public final class EventLog: Sendable {
     lock.withLock { $0 = nil }
   }
 
+  private static func remove(_ path: String) throws(LogError) {
+    do throws(FileError) {
+      try Files.removeTree(path)
+    } catch {
+      throw .files(error)
+    }
+  }
+
   private static func openSegments(_ path: String, _ options: EventLogOptions) throws(LogError) -> [Segment] {
     var segments: [Segment] = []
     let names: [String]
@@ -130,14 +143,13 @@ public final class EventLog: Sendable {
       throw .files(error)
     }
     for name in names {
-      guard let first = Segment.first(ofDirectory: name) else { continue }
+      guard let first = Segment.first(ofDirectory: name) else {
+        if name.hasSuffix(Segment.unfinishedSuffix) { try Self.remove(path + "/" + name) }
+        continue
+      }
       guard let segment = try Segment.open(in: path, first: first, mapByteCount: options.mapByteCount) else {
         // Its creation was cut off before anything was in it.
-        do throws(FileError) {
-          try Files.removeTree(path + "/" + name)
-        } catch {
-          throw .files(error)
-        }
+        try Self.remove(path + "/" + name)
         continue
       }
       guard segment.logID == segments.first?.logID ?? segment.logID else {
@@ -149,19 +161,6 @@ public final class EventLog: Sendable {
       segments.append(segment)
     }
     return segments
-  }
-
-  /// Finds the head: the last block of the first segment that is not full. What lies in later segments is the half of a
-  /// group whose other half did not make it, and goes.
-  private static func recover(_ segments: [Segment], _ options: EventLogOptions) throws(LogError) -> BlockHeader? {
-    var last: BlockHeader?
-    for segment in segments {
-      guard let block = try segment.lastBlock() else { break }
-      last = block
-      if block.last < segment.first + options.segmentPositionCount - 1 { break }
-    }
-    try LogStore.removeBlocks(after: last?.last ?? 0, in: segments)
-    return last
   }
 
   // MARK: Appending
@@ -208,7 +207,7 @@ public final class EventLog: Sendable {
     switch queue.phase {
     case .open: nil
     case .catchingUp(let done, let total): .catchingUp(done: done, of: total)
-    case .failed(let detail): .outcomeUnknown(detail)
+    case .stalled(let detail), .failed(let detail): .refused(detail)
     case .closing: .closed
     }
   }

@@ -54,10 +54,11 @@ final class IdentityIndex {
   private let flusher: Monitor<FlusherState>
   private var thread: NamedThread?
 
-  /// A tail of this many ids is written out. 131,072 ids take about 10 MB of memory.
-  static let flushCount = 131_072
+  /// A tail of this many ids is written out.
+  private let tailCountMax: Int
 
-  init(path: String, mapByteCount: Int) throws(LogError) {
+  init(path: String, mapByteCount: Int, tailCountMax: Int) throws(LogError) {
+    self.tailCountMax = tailCountMax
     do throws(FileError) {
       try Files.createDirectory(path)
     } catch {
@@ -79,9 +80,11 @@ final class IdentityIndex {
   }
 
   /// Opens the index; one that cannot be opened is derived data and is made anew.
-  static func open(path: String, mapByteCount: Int, report: (LogReport) -> Void) throws(LogError) -> IdentityIndex {
+  static func open(
+    path: String, mapByteCount: Int, tailCountMax: Int, report: (LogReport) -> Void
+  ) throws(LogError) -> IdentityIndex {
     do throws(LogError) {
-      return try IdentityIndex(path: path, mapByteCount: mapByteCount)
+      return try IdentityIndex(path: path, mapByteCount: mapByteCount, tailCountMax: tailCountMax)
     } catch .environment(let error) where [.corrupted, .foreignFile].contains(error.kind) {
       report(.indexDiscarded)
     } catch {
@@ -92,8 +95,11 @@ final class IdentityIndex {
     } catch {
       throw .files(error)
     }
-    return try IdentityIndex(path: path, mapByteCount: mapByteCount)
+    return try IdentityIndex(path: path, mapByteCount: mapByteCount, tailCountMax: tailCountMax)
   }
+
+  /// True if more waits in memory than may, since the index cannot be written: nothing is appended until it can.
+  var isOverfull: Bool { active.ids.count >= 8 * tailCountMax }
 
   /// How many entries wait in memory.
   var tailCount: Int { active.ids.count + (frozen?.ids.count ?? 0) }
@@ -164,8 +170,8 @@ final class IdentityIndex {
   ///
   /// Waits for the flusher only when the tail has grown to four times its size: the bound on memory.
   func flushIfLarge(mark: LogMark) throws(LMDBError) {
-    guard active.ids.count >= Self.flushCount else { return }
-    if active.ids.count < 4 * Self.flushCount {
+    guard active.ids.count >= tailCountMax else { return }
+    if active.ids.count < 4 * tailCountMax {
       retryFailedFlush()
       if frozen != nil, !isFlusherIdle { return }
     }

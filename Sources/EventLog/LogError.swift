@@ -25,6 +25,15 @@ public enum LogError: Error, Equatable, Sendable, CustomStringConvertible {
   /// The file system answered with an error.
   case files(FileError)
 
+  /// True if the disk, and not what is on it, is at fault: trying again later may work.
+  var mayPass: Bool {
+    switch self {
+    case .environment(let error): ![.corrupted, .foreignFile, .badSize, .keyExists, .alreadyOpen].contains(error.kind)
+    case .files: true
+    case .locked, .foreignFormat, .networkFileSystem, .keyMissing, .damaged, .noSuchPosition, .closed: false
+    }
+  }
+
   /// What happened, where, and what to do.
   public var description: String {
     switch self {
@@ -64,8 +73,8 @@ public enum AppendError: Error, Equatable, Sendable, CustomStringConvertible {
   case diskFull(String)
   /// The log refused, and nothing was changed.
   case refused(String)
-  /// The commit failed: whether the events are in the log is known after the next start. Repeating with the same ids is
-  /// safe.
+  /// The commit failed, and the disk does not say whether the events are in the log: that is known when it answers again.
+  /// Repeating with the same ids is safe.
   case outcomeUnknown(String)
   /// The log is closing.
   case closed

@@ -104,6 +104,19 @@ final class LogStore: Sendable {
 
   func add(_ segment: Segment) { segments.withLock { $0.append(segment) } }
 
+  /// Finds the head: the last block of the first segment that is not full. What lies in later segments is the half of a
+  /// group whose other half did not make it, and goes.
+  static func recover(_ segments: [Segment], segmentPositionCount: UInt64) throws(LogError) -> BlockHeader? {
+    var last: BlockHeader?
+    for segment in segments {
+      guard let block = try segment.lastBlock() else { break }
+      last = block
+      if block.last < segment.first + segmentPositionCount - 1 { break }
+    }
+    try removeBlocks(after: last?.last ?? 0, in: segments)
+    return last
+  }
+
   /// Removes blocks that lie beyond the head: the later half of a group that crossed a segment boundary and whose earlier
   /// half did not make it.
   static func removeBlocks(after head: Position, in segments: [Segment]) throws(LogError) {

@@ -1,7 +1,8 @@
 // One LMDB environment of the log: the positions from its first one on.
 //
 //   log/<first position, 20 digits>/
-//     meta    "format" → 1, "log-id" → 16 bytes, "first" → first position
+//     meta    "format" → 1, "log-id" → 16 bytes, "first" → first position; "confirmed" → the head when a failed commit was
+//             last found to have succeeded
 //     blocks  first position of the block → block (see Block.swift)
 //     slots   slot number → version u8 = 1, then the slot's 32-byte secret: the salts of the Merkle tree come from it, and
 //             erasing an event will replace it by its survivors' salts
@@ -16,6 +17,7 @@ final class Segment: Sendable {
 
   let first: Position
   let environment: Environment
+  private let meta: Database<String, [UInt8]>
   let blocks: Database<UInt64, [UInt8]>
   let slots: Database<UInt64, [UInt8]>
   let logID: LogID
@@ -32,40 +34,66 @@ final class Segment: Sendable {
     return Position(name)
   }
 
-  /// Creates a segment in a new directory.
+  /// What a segment's directory is called while it is being made.
+  static let unfinishedSuffix = ".new"
+
+  /// Creates a segment, or opens the empty one that an earlier try has left.
+  ///
+  /// It is made under another name, so that one whose creation was cut off, by a kill or a full disk, is never met as a
+  /// segment.
   static func create(in log: String, first: Position, logID: LogID, mapByteCount: Int) throws(LogError) -> Segment {
     let path = log + "/" + directoryName(first: first)
+    if Files.exists(path), let segment = try open(in: log, first: first, mapByteCount: mapByteCount) { return segment }
+    let unfinished = path + unfinishedSuffix
     do throws(FileError) {
-      try Files.createDirectory(path)
+      try Files.removeTree(path)
+      try Files.removeTree(unfinished)
+      try Files.createDirectory(unfinished)
     } catch {
       throw .files(error)
     }
     do throws(LMDBError) {
-      let environment = try Environment(path: path, options: .init(mapByteCount: mapByteCount))
-      let meta = try environment.database("meta", String.self, [UInt8].self)
-      try environment.write { (transaction) throws(LMDBError) in
-        var number = ByteWriter(capacity: 8)
-        number.uint64(format)
-        try transaction.put(meta, "format", number.bytes)
-        try transaction.put(meta, "log-id", logID.bytes)
-        number.removeAll()
-        number.uint64(first)
-        try transaction.put(meta, "first", number.bytes)
-      }
-      return try Segment(environment: environment, first: first, logID: logID)
+      try fill(unfinished, first: first, logID: logID, mapByteCount: mapByteCount)
     } catch {
       throw .environment(error)
     }
+    do throws(FileError) {
+      try Files.rename(unfinished, to: path)
+    } catch {
+      throw .files(error)
+    }
+    guard let segment = try open(in: log, first: first, mapByteCount: mapByteCount) else {
+      throw .damaged(position: first, "the segment that was just made is empty")
+    }
+    return segment
+  }
+
+  private static func fill(_ path: String, first: Position, logID: LogID, mapByteCount: Int) throws(LMDBError) {
+    let environment = try Environment(path: path, options: .init(mapByteCount: mapByteCount))
+    let meta = try environment.database("meta", String.self, [UInt8].self)
+    try environment.write { (transaction) throws(LMDBError) in
+      var number = ByteWriter(capacity: 8)
+      number.uint64(format)
+      try transaction.put(meta, "format", number.bytes)
+      try transaction.put(meta, "log-id", logID.bytes)
+      number.removeAll()
+      number.uint64(first)
+      try transaction.put(meta, "first", number.bytes)
+    }
+    _ = try environment.database("blocks", UInt64.self, [UInt8].self)
+    _ = try environment.database("slots", UInt64.self, [UInt8].self)
   }
 
   /// Opens a stored segment; nil if its creation was cut off before it had a meta table.
   static func open(in log: String, first: Position, mapByteCount: Int) throws(LogError) -> Segment? {
     let path = log + "/" + directoryName(first: first)
     let environment: Environment
+    let meta: Database<String, [UInt8]>
     let stored: (format: [UInt8]?, id: [UInt8]?, first: [UInt8]?)
     do throws(LMDBError) {
       environment = try Environment(path: path, options: .init(mapByteCount: mapByteCount))
-      guard let meta = try environment.existingDatabase("meta", String.self, [UInt8].self) else { return nil }
+      guard let found = try environment.existingDatabase("meta", String.self, [UInt8].self) else { return nil }
+      meta = found
       stored = try environment.read { (transaction) throws(LMDBError) in
         (try transaction.get(meta, "format"), try transaction.get(meta, "log-id"), try transaction.get(meta, "first"))
       }
@@ -80,14 +108,15 @@ final class Segment: Sendable {
       throw .damaged(position: first, "the segment's directory was renamed")
     }
     do throws(LMDBError) {
-      return try Segment(environment: environment, first: first, logID: LogID(bytes: id))
+      return try Segment(environment: environment, meta: meta, first: first, logID: LogID(bytes: id))
     } catch {
       throw .environment(error)
     }
   }
 
-  private init(environment: Environment, first: Position, logID: LogID) throws(LMDBError) {
+  private init(environment: Environment, meta: Database<String, [UInt8]>, first: Position, logID: LogID) throws(LMDBError) {
     self.environment = environment
+    self.meta = meta
     self.first = first
     self.logID = logID
     seed = logID.seed
@@ -117,6 +146,18 @@ final class Segment: Sendable {
     }
     if let failure { throw failure }
     return header
+  }
+
+  /// Commits a small row, so that everything committed before is durable as well.
+  ///
+  /// A commit that failed may show all the same: its meta page can lie in the kernel's cache, marked clean, and not on the
+  /// disk, and syncing again does not write it (fsync(2), "EIO"). The commit after it does.
+  func confirm(_ head: Position) throws(LMDBError) {
+    try environment.write { (transaction) throws(LMDBError) in
+      var number = ByteWriter(capacity: 8)
+      number.uint64(head)
+      try transaction.put(meta, "confirmed", number.bytes)
+    }
   }
 
   /// Decodes the block that holds a position into `block`; false if none does.

@@ -113,7 +113,7 @@ public enum Files {
     let temporary = path + ".new"
     do throws(FileError) {
       try writeThrough(bytes, to: temporary)
-      guard unsafe rename(temporary, path) == 0 else { throw FileError("rename", path) }
+      guard unsafe Glibc.rename(temporary, path) == 0 else { throw FileError("rename", path) }
     } catch {
       unsafe unlink(temporary)
       throw error
@@ -153,6 +153,12 @@ public enum Files {
     guard fsync(file) == 0 else { throw FileError("fsync", path) }
   }
 
+  /// Gives a file or directory another name in the same folder, durably; a file there is replaced.
+  public static func rename(_ path: String, to other: String) throws(FileError) {
+    guard unsafe Glibc.rename(path, other) == 0 else { throw FileError("rename", path) }
+    try sync(directory: parent(of: other))
+  }
+
   /// Removes a file or a directory with all that is in it; nothing there is no error.
   public static func removeTree(_ path: String) throws(FileError) {
     var status = stat()
@@ -185,8 +191,12 @@ public enum Files {
     let number = UInt64(status.st_dev)
     let major = (number >> 8 & 0xfff) | (number >> 32 & ~0xfff)
     let minor = (number & 0xff) | (number >> 12 & ~0xff)
-    let device = "\(major):\(minor)"
     let table = String(decoding: try read("/proc/self/mountinfo", byteCountMax: 4 << 20), as: UTF8.self)
+    return networkFileSystem(device: "\(major):\(minor)", mountInfo: table)
+  }
+
+  /// The decision: the type of the file system with this device number, if it is one that other machines share.
+  static func networkFileSystem(device: String, mountInfo table: String) -> String? {
     for line in table.split(separator: "\n") {
       let fields = line.split(separator: " ")
       guard fields.count > 6, fields[2] == device, let dash = fields.firstIndex(of: "-"), dash + 1 < fields.count else { continue }

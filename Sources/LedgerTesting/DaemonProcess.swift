@@ -57,8 +57,14 @@ public final class DaemonProcess: Sendable {
   ///   - executable: The path of `ledgerd`.
   ///   - directory: Holds `data/`, `ledgerd.sock` and `ledgerd.log`; made if it is not there. Its path is short: a socket's
   ///     may have 103 bytes.
+  ///   - data: Where the data directory is, if not there.
   ///   - arguments: More options of `ledgerd serve`.
-  public init(executable: String, directory: String, arguments: [String] = []) throws {
+  ///   - launcher: A program and its arguments that become the daemon (`exec`), such as `prlimit`.
+  ///   - environment: Added to this process's own.
+  public init(
+    executable: String, directory: String, data: String? = nil, arguments: [String] = [], launcher: [String] = [],
+    environment: [String: String] = [:]
+  ) throws {
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
     socket = directory + "/ledgerd.sock"
     logPath = directory + "/ledgerd.log"
@@ -69,8 +75,10 @@ public final class DaemonProcess: Sendable {
     let exit = Exit()
     self.exit = exit
     process = Process()
-    process.executableURL = URL(fileURLWithPath: executable)
-    process.arguments = ["serve", "--data", directory + "/data", "--socket", socket] + arguments
+    let command = launcher + [executable, "serve", "--data", data ?? directory + "/data", "--socket", socket] + arguments
+    process.executableURL = URL(fileURLWithPath: command[0])
+    process.arguments = Array(command.dropFirst())
+    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     process.standardInput = FileHandle.nullDevice
     process.standardOutput = log
     process.standardError = log
@@ -86,6 +94,39 @@ public final class DaemonProcess: Sendable {
 
   /// True until the process has ended.
   public var isRunning: Bool { exit.status == nil }
+
+  /// Sends a signal, if the process runs.
+  public func send(_ signal: Int32) {
+    if exit.status == nil { Glibc.kill(process.processIdentifier, signal) }
+  }
+
+  /// Waits for the end. The exit status, or minus the number of the signal.
+  public func exitStatus() async -> Int32 { await exit.wait() }
+
+  /// What it has logged so far.
+  public var logText: String { String(decoding: FileManager.default.contents(atPath: logPath) ?? Data(), as: UTF8.self) }
+
+  /// A number of bytes from `/proc/<pid>/status`, such as `VmRSS` (memory now) or `VmHWM` (at most so far).
+  ///
+  /// - Throws: ``Failure`` if the process has ended or there is no such field.
+  public func memory(_ field: String) throws -> Int {
+    let text = String(decoding: FileManager.default.contents(atPath: "/proc/\(process.processIdentifier)/status") ?? Data(), as: UTF8.self)
+    for line in text.split(separator: "\n") where line.hasPrefix(field + ":") {
+      if let kibibytes = line.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap({ Int($0) }) { return kibibytes << 10 }
+    }
+    throw failure("\(field) of the daemon cannot be read")
+  }
+
+  /// Seconds of processor time used so far, from `/proc/<pid>/stat`.
+  public func processorSeconds() throws -> Double {
+    let text = String(decoding: FileManager.default.contents(atPath: "/proc/\(process.processIdentifier)/stat") ?? Data(), as: UTF8.self)
+    // After the name, which stands in parentheses, utime and stime are the 12th and 13th field, in hundredths (proc(5)).
+    let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
+    guard fields.count > 12, let user = Double(fields[11]), let system = Double(fields[12]) else {
+      throw failure("the daemon's processor time cannot be read")
+    }
+    return (user + system) / 100
+  }
 
   /// Waits until appends are taken and every projection follows or is on its way (`/readyz`).
   ///

@@ -72,6 +72,8 @@ struct Serve: AsyncParsableCommand {
       switch report {
       case .indexDiscarded: logger.warning("the index belonged to another history and is made anew")
       case .indexBehind(let reason): logger.warning("the index could not be written: \(reason)")
+      case .stalled(let reason): logger.error("appending waits for the disk: \(reason)")
+      case .resumed(let head): logger.notice("appending goes on", metadata: ["head": "\(head)"])
       case .failed(let reason): logger.critical("appending has stopped until the next start: \(reason)")
       }
     }
