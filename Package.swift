@@ -167,6 +167,9 @@ let package = Package(
     .testTarget(
       name: "CrashTests", dependencies: ["ledgerd", "LedgerTesting", "EventLog", "LedgerCore", "LedgerHTTP", "JSON", "Bytes"],
       swiftSettings: strict),
+    // Starts the real daemon in bad weather: full disks, failing writes, few descriptors, clients that drip or do not read.
+    .testTarget(
+      name: "WeatherTests", dependencies: ["ledgerd", "LedgerTesting", "LedgerClient"], exclude: ["Shim"], swiftSettings: strict),
     .testTarget(
       name: "EndToEndTests",
       dependencies: [
