@@ -6,6 +6,7 @@ import Hummingbird
 import LedgerCore
 import LedgerHTTP
 import NIOCore
+import NIOPosix
 
 struct NDJSONAppend: Sendable {
   let route: AppendRoute
@@ -16,12 +17,16 @@ struct NDJSONAppend: Sendable {
   /// Events and bytes of one group of a stream: large enough to fill a commit, small enough to answer soon.
   static let groupEventCountMax = 2_000
   static let groupByteCountMax = 1 << 20
+  /// How long an event of a stream waits for a group to fill.
+  static let patience = Duration.milliseconds(100)
 
   /// Cuts bytes into lines and gathers them into groups.
   private struct Gatherer {
     var rest: [UInt8] = []
     var line = 0
     var parsed: ParsedBatch
+    /// When the first event of `parsed` came.
+    var since = ContinuousClock.now
     /// The line of each event in `parsed`.
     var lines: [Int] = []
   }
@@ -49,34 +54,34 @@ struct NDJSONAppend: Sendable {
         status: .ok, headers: [.contentType: MediaType.ndjson],
         body: ResponseBody { writer in
           var failure: Problem?
-          var total = Total()
+          let progress = Progress(Gatherer(parsed: newBatch()))
           do {
-            try await consume(request, &total) { answer in
+            try await consume(request, progress) { answer in
               try await writer.write(ByteBuffer(bytes: answer.encoded() + [UInt8(ascii: "\n")]))
             }
           } catch let problem as Problem {
             failure = problem
           }
-          var last = total.answer(head: route.log.head)
+          var last = progress.total.answer(head: route.log.head)
           last.receipts = nil
           let line = failure.map { last.encoded(end: .failed($0)) } ?? last.encoded(end: .done)
           try await writer.write(ByteBuffer(bytes: line + [UInt8(ascii: "\n")]))
           try await writer.finish(nil)
         })
     }
-    var total = Total()
+    let progress = Progress(Gatherer(parsed: newBatch()))
     do {
-      try await consume(request, &total) { _ in }
+      try await consume(request, progress) { _ in }
     } catch var problem as Problem {
       // What came before stands: the answer says what that is.
-      let so = total.answer(head: route.log.head)
+      let so = progress.total.answer(head: route.log.head)
       problem.members += [
         .init("appended", Int64(so.appended)), .init("duplicates", Int64(so.duplicates)), .init("head", so.head),
       ]
       throw problem
     }
-    var answer = total.answer(head: route.log.head)
-    answer.receipts = receipts == .all ? total.receipts : nil
+    var answer = progress.total.answer(head: route.log.head)
+    answer.receipts = receipts == .all ? progress.total.receipts : nil
     return Response(json: answer.encoded())
   }
 
@@ -103,29 +108,84 @@ struct NDJSONAppend: Sendable {
     }
   }
 
-  private func consume(_ request: Request, _ total: inout Total, _ report: (AppendAnswer) async throws -> Void) async throws {
-    var gatherer = Gatherer(parsed: newBatch())
+  /// What has been gathered and appended of a stream.
+  private final class Progress: @unchecked Sendable {
+    // Guarded by `turn`: the task that reads the stream has it while it works, and the clock's while that reader waits.
+    let turn = Turn()
+    var gatherer: Gatherer
+    var total = Total()
+    var isClockSet = false
+    var isOver = false
+    /// What went wrong when the clock had the turn; the reader meets it with the next piece.
+    var failure: (any Error)?
+
+    init(_ gatherer: Gatherer) { self.gatherer = gatherer }
+  }
+
+  /// Takes the body as it comes. What is gathered is appended when it fills a group, when it has waited for a while, and at
+  /// the end: a slow stream is on disk soon, a fast one in full groups.
+  private func consume(_ request: Request, _ progress: Progress, _ report: (AppendAnswer) async throws -> Void) async throws {
     var decoder = try ContentDecoder(request.headers, byteCountMax: body.limits.requestByteCountMax, isEndless: true)
-    for try await buffer in request.body {
-      var bytes = buffer.readableBytesView
-      while !bytes.isEmpty {
-        // A few compressed bytes can stand for very many: they are decoded, and taken, slice by slice.
-        let slice = bytes.prefix(decoder.expands ? ContentDecoder.sliceByteCount : bytes.count)
-        bytes = bytes.dropFirst(slice.count)
-        try decoder.decodePiece(Array(slice), into: &gatherer.rest)
-        try await takeLines(&gatherer, &total, report)
+    var failure: (any Error)?
+    do {
+      for try await buffer in request.body {
+        await progress.turn.take()
+        defer { progress.turn.give() }
+        if let failure = progress.failure { throw failure }
+        var bytes = buffer.readableBytesView
+        while !bytes.isEmpty {
+          // A few compressed bytes can stand for very many: they are decoded, and taken, slice by slice.
+          let slice = bytes.prefix(decoder.expands ? ContentDecoder.sliceByteCount : bytes.count)
+          bytes = bytes.dropFirst(slice.count)
+          try decoder.decodePiece(Array(slice), into: &progress.gatherer.rest)
+          try await takeLines(&progress.gatherer, &progress.total, report)
+        }
+        // Whoever reads receipts waits for them; others are better served by full groups.
+        if receipts == .stream {
+          try await flush(&progress.gatherer, &progress.total, report)
+        } else {
+          setClock(progress)
+        }
       }
-      // Whoever reads receipts waits for them; others are better served by full groups.
-      if receipts == .stream { try await flush(&gatherer, &total, report) }
+      try decoder.finish()
+    } catch {
+      failure = error
     }
-    try decoder.finish()
-    if !gatherer.rest.isEmpty {
-      gatherer.rest.append(UInt8(ascii: "\n"))
-      try await takeLines(&gatherer, &total, report)
+    await progress.turn.take()
+    defer { progress.turn.give() }
+    progress.isOver = true
+    if let failure = failure ?? progress.failure { throw failure }
+    if !progress.gatherer.rest.isEmpty {
+      progress.gatherer.rest.append(UInt8(ascii: "\n"))
+      try await takeLines(&progress.gatherer, &progress.total, report)
     }
-    let isAnyLine = total.appended + total.duplicates > 0 || gatherer.parsed.batch.count > 0
-    try await flush(&gatherer, &total, report)
+    let isAnyLine = progress.total.appended + progress.total.duplicates > 0 || progress.gatherer.parsed.batch.count > 0
+    try await flush(&progress.gatherer, &progress.total, report)
     guard isAnyLine else { throw emptyStream }
+  }
+
+  /// Sees to it that what is gathered does not wait for longer than ``patience``. With the turn.
+  private func setClock(_ progress: Progress) {
+    guard progress.gatherer.parsed.batch.count > 0, !progress.isClockSet else { return }
+    progress.isClockSet = true
+    let rest = max(.zero, Self.patience - progress.gatherer.since.duration(to: .now))
+    MultiThreadedEventLoopGroup.singleton.next().scheduleTask(in: TimeAmount(rest)) {
+      _ = Task(name: "stream-clock") { await clockRings(progress) }
+    }
+  }
+
+  private func clockRings(_ progress: Progress) async {
+    await progress.turn.take()
+    defer { progress.turn.give() }
+    progress.isClockSet = false
+    guard !progress.isOver, progress.failure == nil, progress.gatherer.parsed.batch.count > 0 else { return }
+    // What it was set for may be gone since, and others have come.
+    guard progress.gatherer.since.duration(to: .now) >= Self.patience else { return setClock(progress) }
+    do {
+      try await flush(&progress.gatherer, &progress.total) { _ in }
+    } catch {
+      progress.failure = error
+    }
   }
 
   private func takeLines(_ gatherer: inout Gatherer, _ total: inout Total, _ report: (AppendAnswer) async throws -> Void) async throws {
@@ -157,7 +217,10 @@ struct NDJSONAppend: Sendable {
   private func take(_ line: [UInt8], _ gatherer: inout Gatherer, consequence: String) throws(Problem) {
     guard line.contains(where: { $0 > 0x20 }) else { return }
     // A group is received when its first event is, however long the stream was silent before.
-    if gatherer.parsed.batch.count == 0 { gatherer.parsed = newBatch() }
+    if gatherer.parsed.batch.count == 0 {
+      gatherer.parsed = newBatch()
+      gatherer.since = .now
+    }
     do throws(Problem) {
       try body.line(line, into: &gatherer.parsed)
     } catch {

@@ -110,6 +110,26 @@ import Testing
     #expect(lines.last?.hasSuffix(#""done":true}"#) == true)
   }
 
+  @Test func `a slow stream is on disk soon, although nobody asks for receipts`() async throws {
+    let server = try RunningServer.require()
+    let (pieces, source) = AsyncStream<[UInt8]>.makeStream()
+    let position = server.head
+    let upload = Task { try await server.client.appendNDJSON(pieces) }
+    for step in 1...3 {
+      let start = ContinuousClock.now
+      // A whole event and a half: the half waits for its end.
+      source.yield(Array((event(freshID()) + "\n" + #"{"specversion":"1.0","#).utf8))
+      for _ in 0..<1_000 where server.head < position + Int64(2 * step - 1) { try await Task.sleep(for: .milliseconds(5)) }
+      #expect(server.head == position + Int64(2 * step - 1))
+      #expect(ContinuousClock.now - start < .seconds(2))
+      source.yield(Array((event(freshID()).dropFirst(#"{"specversion":"1.0","#.count) + "\n").utf8))
+      for _ in 0..<1_000 where server.head < position + Int64(2 * step) { try await Task.sleep(for: .milliseconds(5)) }
+      #expect(server.head == position + Int64(2 * step))
+    }
+    source.finish()
+    #expect(try await upload.value.appended == 6)
+  }
+
   @Test func `an error inside of streamed receipts is their last line, and what came before stands`() async throws {
     let server = try RunningServer.require()
     let before = server.head
