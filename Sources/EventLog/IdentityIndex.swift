@@ -40,7 +40,8 @@ final class IdentityIndex {
   private enum FlusherState: Sendable {
     case idle
     case writing(Flush)
-    case failed(LMDBError)
+    /// Tried again after a while.
+    case failed(LMDBError, Flush)
     case stopping
   }
 
@@ -168,13 +169,11 @@ final class IdentityIndex {
 
   /// Hands the tail to the flusher if it is large enough. Called when everything in it is durable in the log.
   ///
-  /// Waits for the flusher only when the tail has grown to four times its size: the bound on memory.
+  /// Waits for the flusher only when the tail has grown to four times its size: one bound on memory; ``isOverfull`` is the
+  /// other, for when it cannot be written.
   func flushIfLarge(mark: LogMark) throws(LMDBError) {
     guard active.ids.count >= tailCountMax else { return }
-    if active.ids.count < 4 * tailCountMax {
-      retryFailedFlush()
-      if frozen != nil, !isFlusherIdle { return }
-    }
+    if active.ids.count < 4 * tailCountMax, frozen != nil, !isFlusherIdle { return }
     try freeze(mark)
   }
 
@@ -191,23 +190,11 @@ final class IdentityIndex {
     let failure: LMDBError?? = flusher.wait { state in
       switch state {
       case .idle, .stopping: .some(nil)
-      case .failed(let error): .some(error)
+      case .failed(let error, _): .some(error)
       case .writing: nil
       }
     }
-    if case .some(.some(let error)) = failure {
-      retryFailedFlush()
-      throw error
-    }
-  }
-
-  /// The tail that could not be written is still in `frozen`: it is tried again.
-  private func retryFailedFlush() {
-    guard let frozen, let mark else { return }
-    let flush = Flush(tail: frozen, mark: mark)
-    flusher.signal { state in
-      if case .failed = state { state = .writing(flush) }
-    }
+    if case .some(.some(let error)) = failure { throw error }
   }
 
   /// Writes everything out and ends the flusher. What cannot be written is read from the log at the next start.
@@ -247,21 +234,37 @@ final class IdentityIndex {
   }
 
   private static func runFlusher(_ state: Monitor<FlusherState>, _ write: (Flush) throws(LMDBError) -> Void) {
-    while true {
-      let next: Flush?? = state.wait { state in
-        switch state {
-        case .writing(let flush): .some(flush)
-        case .stopping: .some(nil)
-        case .idle, .failed: nil
-        }
-      }
-      guard case .some(.some(let flush)) = next else { return }
+    while let flush = nextFlush(state) {
       do throws(LMDBError) {
         try write(flush)
-        state.signal { $0 = .idle }
+        state.signal { state in
+          if case .writing = state { state = .idle }
+        }
       } catch {
-        state.signal { $0 = .failed(error) }
+        state.signal { state in
+          if case .writing = state { state = .failed(error, flush) }
+        }
       }
+    }
+  }
+
+  /// What to write next: a new tail, or after a second the one that could not be written; nil at the end.
+  private static func nextFlush(_ state: Monitor<FlusherState>) -> Flush? {
+    let isFailed: Bool = state.withLock { state in
+      if case .failed = state { true } else { false }
+    }
+    let next: Flush?? = state.wait(timeout: isFailed ? .seconds(1) : nil) { state in
+      switch state {
+      case .writing(let flush): .some(flush)
+      case .stopping: .some(nil)
+      case .idle, .failed: nil
+      }
+    }
+    if case .some(let next) = next { return next }
+    return state.withLock { state in
+      guard case .failed(_, let flush) = state else { return nil }
+      state = .writing(flush)
+      return flush
     }
   }
 }

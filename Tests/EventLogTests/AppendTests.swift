@@ -145,7 +145,7 @@ struct AppendTests {
     subject.log.close()
   }
 
-  @Test func `recorded times never fall when the clock jumps back`() async throws {
+  @Test func `recorded times never fall, wherever the clock jumps`() async throws {
     let directory = TemporaryDirectory()
     let times = TestClock([5_000_000, 9_000_000, 2_000_000, 9_500_000])
     let subject = try LogUnderTest(directory) { $0.clock = { times.next() } }

@@ -123,6 +123,42 @@ struct RecoveryTests {
     log.log.close()
   }
 
+  @Test func `maps of log and index grow in place when they are full`() async throws {
+    let directory = TemporaryDirectory()
+    let subject = try LogUnderTest(directory) { $0.indexTailCountMax = 1_000 }
+    // 20,000 ids take more than the index's 1 MiB, 20,000 events with noise more than the log's.
+    for round in 0..<20 {
+      let texts = (0..<1_000).map { number in
+        event("\(round)-\(number)", data: "[\((0..<8).map { _ in String(UInt64.random(in: .min ... .max)) }.joined(separator: ","))]")
+      }
+      try await subject.append(texts)
+      #expect(try await subject.append([texts[0], texts[999]]).duplicates == 2)
+    }
+    #expect(try subject.log.status().byteCount > 1 << 20)
+    subject.log.close()
+    let environment = try Environment(path: directory.path + "/index")
+    #expect(environment.info.usedByteCount > 1 << 20)
+  }
+
+  @Test func `a segment whose creation was cut off is made again`() async throws {
+    let directory = TemporaryDirectory()
+    let first = try LogUnderTest(directory, segmentPositionCount: 256)
+    try await first.append((0..<256).map { event("\($0)") })
+    first.log.close()
+    // As a kill or a full disk leaves it: half of LMDB's first two pages.
+    let unfinished = directory.path + "/log/00000000000000000257.new"
+    try Files.createDirectory(unfinished)
+    try Files.writeAtomically([UInt8](repeating: 7, count: 4_096), to: unfinished + "/data.mdb")
+    let second = try LogUnderTest(directory, segmentPositionCount: 256)
+    #expect(!Files.exists(unfinished))
+    try Files.createDirectory(unfinished)
+    #expect(try await second.append([event("next")]).last == 257)
+    second.log.close()
+    let third = try LogUnderTest(directory, segmentPositionCount: 256)
+    #expect(third.log.head == 257)
+    third.log.close()
+  }
+
   @Test func `one directory has one owner`() throws {
     let directory = TemporaryDirectory()
     let first = try LogUnderTest(directory)
