@@ -36,6 +36,12 @@ public struct FileError: Error, Equatable, Sendable, CustomStringConvertible {
   }
 }
 
+/// Which file it is: equal for all names of one file, different when a name was given to another one.
+public struct FileIdentity: Equatable, Sendable {
+  let device: UInt64
+  let inode: UInt64
+}
+
 /// Operations on paths.
 public enum Files {
   /// Creates a directory (0700) and what is missing above it, and makes its name durable.
@@ -59,6 +65,13 @@ public enum Files {
   public static func isDirectory(_ path: String) -> Bool {
     var status = stat()
     return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+  }
+
+  /// What is at a path, whatever it is called; nil if there is nothing, or it may not be looked at.
+  public static func identity(of path: String) -> FileIdentity? {
+    var status = stat()
+    guard unsafe lstat(path, &status) == 0 else { return nil }
+    return FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
   }
 
   /// True if there is anything.

@@ -4,6 +4,7 @@
 public import EventLog
 import Files
 import Foundation
+import Glibc
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
@@ -13,6 +14,7 @@ import NIOCore
 import NIOPosix
 public import ProjectionEngine
 public import ServiceLifecycle
+import Synchronization
 
 /// Why the server did not start.
 public enum ServerError: Error, Equatable, Sendable, CustomStringConvertible {
@@ -34,6 +36,15 @@ public enum ServerError: Error, Equatable, Sendable, CustomStringConvertible {
     case .pathTooLong(let path): "the socket's path \(path) has more than 107 bytes; choose a shorter one"
     }
   }
+}
+
+/// Which socket the server has made.
+private final class MadeSocket: Sendable {
+  private let identity = Mutex<FileIdentity?>(nil)
+
+  func set(_ identity: FileIdentity?) { self.identity.withLock { $0 = identity } }
+
+  func isStill(at path: String) -> Bool { identity.withLock { $0 != nil && $0 == Files.identity(of: path) } }
 }
 
 /// The server, as a service: run it in a group, after the log and the workers.
@@ -71,7 +82,9 @@ public struct LedgerServer: Service {
     let threads = NIOThreadPool(numberOfThreads: 4)
     threads.start()
     let path = socketPath
+    let unnamed = Self.unnamedPath(beside: path)
     let ready = onReady
+    let made = MadeSocket()
     let decoderLimits = HTTP1Channel.Configuration.DecoderConfiguration(
       maxHeaderFieldSize: limits.headerByteCountMax, maxHeaderListSize: limits.headerByteCountMax, maxHeaderFieldCount: 256)
     var app = Application(
@@ -81,14 +94,16 @@ public struct LedgerServer: Service {
           additionalChannelHandlers: [ConnectionHandler()], idleTimeout: .seconds(Int64(limits.idleSeconds)),
           httpDecoderConfiguration: decoderLimits)),
       configuration: .init(
-        address: .unixDomainSocket(path: path), serverName: nil, backlog: 1_024,
-        availableConnectionsDelegate: MaximumAvailableConnections(limits.connectionCountMax)),
+        address: .unixDomainSocket(path: unnamed), serverName: nil, backlog: 1_024,
+        availableConnectionsDelegate: ConnectionLimit(limits.connectionCountMax)),
       onServerRunning: { _ in
         do {
-          try FileManager.default.setAttributes([.posixPermissions: 0o660], ofItemAtPath: path)
+          try FileManager.default.setAttributes([.posixPermissions: 0o660], ofItemAtPath: unnamed)
+          if unnamed != path { try Files.rename(unnamed, to: path) }
         } catch {
-          preconditionFailure("the socket's mode could not be set: \(error)")
+          preconditionFailure("the socket could not be given its mode and name: \(error)")
         }
+        made.set(Files.identity(of: path))
         await ready()
       },
       logger: logger)
@@ -100,7 +115,15 @@ public struct LedgerServer: Service {
       throw error
     }
     try await threads.shutdownGracefully()
-    try Files.removeTree(path)
+    // Somebody may have taken the socket away, and another daemon its place.
+    if made.isStill(at: path) { try Files.removeTree(path) }
+  }
+
+  /// Where a socket is bound before it has its mode and gets its name, so that nobody meets it half made. NIO removes the
+  /// path that it has bound when it ends, which must not be another daemon's by then.
+  private static func unnamedPath(beside path: String) -> String {
+    let unnamed = Files.parent(of: path) + "/." + String(getpid(), radix: 36)
+    return unnamed.utf8.count <= 107 ? unnamed : path
   }
 
   /// Runs until the shutdown: requests under way are answered, but nobody who stalls holds it up for longer than the

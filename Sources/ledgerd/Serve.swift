@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import EventLog
+import Files
 import Foundation
 import Glibc
 import LedgerCore
@@ -51,6 +52,7 @@ struct Serve: AsyncParsableCommand {
     signal(SIGPIPE, SIG_IGN)
     // Whatever is created is for the owner and, in the socket's case, its group.
     umask(0o007)
+    Descriptors.raiseLimit()
     do {
       try await serve(logger)
     } catch let error as LogError {

@@ -1,6 +1,6 @@
 // What the log asks of a file system: files whole or not at all, locks that one holder has, and errors that say where.
 
-import Files
+@testable import Files
 import Glibc
 import Testing
 
@@ -173,5 +173,25 @@ private func mode(of path: String) -> UInt32 {
     #expect(try Files.roomByteCount(at: root) > 0)
     #expect(try Files.networkFileSystem(of: "/tmp") == nil)
     #expect(try Files.networkFileSystem(of: "/proc") == nil)
+  }
+
+  private static let mounts = """
+    22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+    30 22 0:40 / /srv/a rw,relatime shared:9 master:3 - nfs4 host:/export rw,vers=4.2
+    31 22 0:41 / /srv/b rw,relatime - cifs //host/share rw
+    32 22 0:42 / /srv/c rw,relatime shared:11 - fuse.sshfs user@host: rw
+    33 22 0:43 / /srv/with\\040space rw,relatime - 9p share rw,trans=virtio
+    34 22 0:44 / /srv/d rw,nosuid - tmpfs tmpfs rw
+    35 22 8:17 / /srv/e rw - fuseblk /dev/sdb1 rw
+    36 22 0:45 / /srv/f rw - ceph mon:/ rw
+    """
+
+  @Test(arguments: [
+    ("8:1", nil), ("0:40", "nfs4"), ("0:41", "cifs"), ("0:42", "fuse.sshfs"), ("0:43", "9p"), ("0:44", nil), ("8:17", nil),
+    ("0:45", "ceph"),
+    ("9:9", nil),
+  ])
+  func `a file system that other machines share is told by its type`(device: String, type: String?) {
+    #expect(Files.networkFileSystem(device: device, mountInfo: Self.mounts) == type)
   }
 }
