@@ -95,6 +95,9 @@ public final class DaemonProcess: Sendable {
   /// True until the process has ended.
   public var isRunning: Bool { exit.status == nil }
 
+  /// The process's number.
+  public var processIdentifier: Int32 { process.processIdentifier }
+
   /// Sends a signal, if the process runs.
   public func send(_ signal: Int32) {
     if exit.status == nil { Glibc.kill(process.processIdentifier, signal) }

@@ -20,6 +20,22 @@ import Threads
     return runs
   }
 
+  @Test func `a map that cannot grow is an error with advice, and everything goes on as before`() throws {
+    let environment = try scratch.open(mapByteCount: 1 << 20)
+    let table = try environment.database("t", UInt64.self, [UInt8].self)
+    try environment.write { (transaction) throws(LMDBError) in try transaction.put(table, 1, [1]) }
+    // More than the 128 TiB that a process may map.
+    let error = #expect(throws: LMDBError.self) { try environment.ensureRoom(for: 1 << 46) }
+    #expect(error?.kind == .noMemory)
+    #expect(error?.description.contains("raise the process's limit") == true)
+    #expect(environment.info.mapByteCount == 1 << 20)
+    #expect(try environment.read { (transaction) throws(LMDBError) in try transaction.get(table, 1) } == [1])
+    try environment.write { (transaction) throws(LMDBError) in try transaction.put(table, 2, [2]) }
+    try environment.growMap()
+    #expect(environment.info.mapByteCount == 2 << 20)
+    #expect(try environment.read { (transaction) throws(LMDBError) in try transaction.count(table) } == 2)
+  }
+
   @Test func `a write that does not fit grows the map and runs again, and is there once`() throws {
     let environment = try scratch.open(mapByteCount: 1 << 20)
     let table = try environment.database("t", UInt64.self, [UInt8].self)

@@ -4,7 +4,8 @@
 //
 //   <call> <part of the path> <place> <how> <errno>
 //     call   write (pwrite, pwritev, writev), sync (fdatasync, fsync), msync, truncate (ftruncate, posix_fallocate)
-//     place  any, data, meta (LMDB's first two pages, through its O_DSYNC descriptor), restore (those, through the other one)
+//     place  any, data, meta (LMDB's first two pages, through its O_DSYNC descriptor), restore (those, through the other
+//            one), then (any, once another call has been struck)
 //     how    fail (nothing is done), late (it is done, and an error is said), short (half of it is done, and said so)
 //   clock <seconds to add to the time of day>
 //
@@ -37,13 +38,15 @@ static int read_rules(char *text, int size) {
   return count;
 }
 
-static void struck(void) {
+// Adds a byte to the record of strikes, or only tells whether there is one.
+static int struck(int again) {
   char path[600];
   snprintf(path, sizeof path, "%s.struck", getenv("WEATHER_RULES"));
-  int file = syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  if (file < 0) return;
-  syscall(SYS_write, file, "x", 1);
+  int file = syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_CLOEXEC | (again ? O_CREAT : 0), 0600);
+  if (file < 0) return 0;
+  if (again) syscall(SYS_write, file, "x", 1);
   syscall(SYS_close, file);
+  return 1;
 }
 
 static struct rule find(const char *call, int file, off_t offset) {
@@ -65,8 +68,9 @@ static struct rule find(const char *call, int file, off_t offset) {
     if (!strcmp(place, "data") && is_meta) continue;
     if (!strcmp(place, "meta") && !(is_meta && is_synced)) continue;
     if (!strcmp(place, "restore") && !(is_meta && !is_synced)) continue;
+    if (!strcmp(place, "then") && !struck(0)) continue;
     struct rule rule = {!strcmp(how, "fail") ? 1 : !strcmp(how, "late") ? 2 : 3, code};
-    struck();
+    struck(1);
     return rule;
   }
   return none;

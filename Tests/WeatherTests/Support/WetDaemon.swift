@@ -104,8 +104,8 @@ final class Shim: Sendable {
   let environment: [String: String]
   private let rulesPath: String
 
-  init(in place: Place, source: String = #filePath) throws {
-    let folder = URL(fileURLWithPath: source).deletingLastPathComponent().deletingLastPathComponent().path
+  init(in place: Place) throws {
+    let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().path
     let library = place.path + "/weather.so"
     try run("cc", "-shared", "-fPIC", "-O1", "-o", library, folder + "/Shim/weather.c", "-ldl")
     rulesPath = place.path + "/rules"
@@ -161,11 +161,22 @@ final class WetDaemon: Sendable {
       launcher: launcher, environment: environment)
   }
 
-  /// The text of an event; `byteCount` bytes of data that no compression makes small.
+  /// Two mebibytes that no compression makes small, of what may stand in a JSON string. By a generator of two lines: the
+  /// system's takes longer than the daemon.
+  private static let noise: [UInt8] = {
+    var state = UInt64.random(in: .min ... .max)
+    return (0..<2 << 20).map { _ in
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return 0x23 + UInt8(truncatingIfNeeded: (state >> 33) % 0x38)
+    }
+  }()
+
+  /// The text of an event with `byteCount` bytes of noise.
   static func event(_ id: String, byteCount: Int = 0) -> String {
     var text = #"{"specversion":"1.0","id":"\#(id)","source":"urn:weather","type":"page.viewed","channel":"web""#
     if byteCount > 0 {
-      let noise = String((0..<byteCount).map { _ in Character(Unicode.Scalar(UInt8.random(in: 0x23...0x5b))) })
+      let start = Int.random(in: 0...Self.noise.count - byteCount)
+      let noise = String(decoding: Self.noise[start..<start + byteCount], as: UTF8.self)
       text += #","data":{"identifiers":{"cookie":"\#(id)"},"noise":"\#(noise)"}"#
     }
     return text + "}"
