@@ -78,13 +78,16 @@ private func rows(_ keys: String, _ bytes: [UInt8], columns: [String] = [], name
   }
 
   @Test func `a column that stands twice is refused if the mapping reads it, and no name is shown of a header that is none`() throws {
-    let twice = #expect(throws: MappingError.self) { try ColumnIndex(["a", "b", "a"], reads: ["b", "a"], file: "t.csv") }
-    #expect(twice?.description.hasPrefix("the column “a” stands twice in the header of t.csv, as fields 1 and 3") == true)
-    #expect(throws: Never.self) { try ColumnIndex(["a", "b", "a"], reads: ["b"], file: "t.csv") }
-    let missing = #expect(throws: MappingError.self) { try ColumnIndex(["Ana Muñoz", "1980"], reads: ["name"], file: "t.csv") }
+    let twice = #expect(throws: MappingError.self) {
+      try ColumnIndex(["a", "b", "a"], reads: [("b", ""), ("a", "m.yaml:1: event.id")], file: "t.csv")
+    }
+    #expect(
+      twice?.description.hasPrefix("m.yaml:1: event.id: the column “a” stands twice in the header of t.csv, as fields 1 and 3") == true)
+    #expect(throws: Never.self) { try ColumnIndex(["a", "b", "a"], reads: [("b", "")], file: "t.csv") }
+    let missing = #expect(throws: MappingError.self) { try ColumnIndex(["Ana Muñoz", "1980"], reads: [("name", "")], file: "t.csv") }
     #expect(missing?.description.contains("Ana") == false)
     // Two spellings of é are two columns.
-    #expect(throws: MappingError.self) { try ColumnIndex(["caf\u{E9}"], reads: ["cafe\u{301}"], file: "t.csv") }
+    #expect(throws: MappingError.self) { try ColumnIndex(["caf\u{E9}"], reads: [("cafe\u{301}", "")], file: "t.csv") }
   }
 
   @Test func `zstd is known by its content, several frames are one file, and a cut one is an error`() throws {

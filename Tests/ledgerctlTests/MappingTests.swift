@@ -136,10 +136,10 @@ private func data(_ leaf: String, _ row: String, more: String = "") throws -> St
     (head + "  subject: {column: a, when: {b: {nt: 1}}}\n", "m.yaml:5: event.subject.when.b.nt: unknown key; one of not"),
     (
       head + "  subject: \"{zzz}\"\n",
-      "there is no column “zzz” in t.csv, nor any other that the mapping reads: its first record has 2 fields"
+      "m.yaml:5: event.subject: there is no column “zzz” in t.csv, nor any other that the mapping reads: its first record has 2 fields"
     ),
-    (head + "  subject: \"{a}{zzz}\"\n", "there is no column “zzz” in t.csv; it has a, b"),
-    (head + "  subject: \"{A}\"\n", "there is no column “A” in t.csv, did you mean “a”?"),
+    (head + "  subject: \"{a}{zzz}\"\n", "m.yaml:5: event.subject: there is no column “zzz” in t.csv; it has a, b"),
+    (head + "  subject: \"{A}\"\n", "m.yaml:5: event.subject: there is no column “A” in t.csv, did you mean “a”?"),
     (
       head + "  data:\n    identifiers: {email: {colum: a}}\n",
       "m.yaml:6: event.data.identifiers.email.colum: unknown key, did you mean “column”?"
@@ -159,6 +159,8 @@ private func data(_ leaf: String, _ row: String, more: String = "") throws -> St
     ("group-mark: \".\"\n" + head, "m.yaml:1: group-mark: is the decimal mark too"),
     ("format: ndjson\ndelimiter: \";\"\n" + head, "m.yaml:1: delimiter: is for csv and tsv"),
     ("format: ndjson\nheader: [a]\n" + head, "m.yaml:1: header: is not for ndjson"),
+    (head + "when: {bb: 1, a: 1}\n", "m.yaml:5: when.bb: there is no column “bb” in t.csv; it has a, b"),
+    ("event:\n\tid: i\n", "m.yaml:2: no valid YAML: found character that cannot start any token; YAML is indented with blanks"),
     ("event: [\n", "m.yaml:2: no valid YAML: did not find expected node content"),
     ("format: csv\nevent:\n  id: a\n  id: b\n", "m.yaml:3: the key “id” stands twice"),
     ("nulls: x\nevent: {}\n", "m.yaml:1: nulls: must be a list of texts"),

@@ -81,7 +81,9 @@ struct ImportCommand: AsyncParsableCommand {
     var options = Importer.Options()
     if let resume {
       let hash = ImportCheckpoint.hash(Array(text.utf8))
-      options.checkpoint = (resume, try ImportCheckpoint.read(resume, mapping: hash) ?? ImportCheckpoint(mapping: hash))
+      let state = try ImportCheckpoint.read(resume, mapping: hash) ?? ImportCheckpoint(mapping: hash)
+      try state.write(resume)  // so that one that cannot be written is found before the first row
+      options.checkpoint = (resume, state)
     }
     options.rejects = try rejects.map { (path) throws(InputError) in
       try RejectFile(path: path, keptByteCount: options.checkpoint?.state.rejectByteCount ?? 0)

@@ -11,11 +11,12 @@ import Foundation
 import Zlib
 import Zstd
 
-/// Why an input could not be read.
+/// Why an input could not be read, or a file beside it not be written.
 struct InputError: Error, CustomStringConvertible {
   let file: String
   let reason: String
-  var description: String { "cannot read \(file): \(reason)" }
+  var isWriting = false
+  var description: String { "cannot \(isWriting ? "write" : "read") \(file): \(reason)" }
 }
 
 /// The bytes of an input, piece by piece.

@@ -19,37 +19,36 @@ struct ColumnIndex {
   ///
   /// - Parameters:
   ///   - columns: The names of the fields, in their order.
-  ///   - names: What is looked for.
+  ///   - uses: What is looked for, and what to begin a message about it with: the place in the mapping, or nothing.
   ///   - file: For messages.
   /// - Throws: ``MappingError`` for the first name that is not there, or there twice.
-  init(_ columns: [String], reads names: [String], file: String) throws(MappingError) {
+  init(_ columns: [String], reads uses: [(name: String, place: String)], file: String) throws(MappingError) {
     var found: [[UInt8]: [Int]] = [:]
     for (index, name) in columns.enumerated() { found[Array(name.utf8), default: []].append(index) }
-    let isHeaderKnown = names.contains { found[Array($0.utf8)] != nil }
-    for name in names {
+    let isHeaderKnown = uses.contains { found[Array($0.name.utf8)] != nil }
+    for (name, place) in uses {
+      let start = place.isEmpty ? "" : place + ": "
       switch found[Array(name.utf8)] {
       case let places? where places.count == 1: indexes[Array(name.utf8)] = places[0]
       case let places?:
         let numbers = places.map { String($0 + 1) }.joined(separator: " and ")
         throw MappingError(
-          description: "the column “\(name)” stands twice in the header of \(file), as fields \(numbers); "
-            + "name the columns in the mapping (header: [\(name), …] with skip-lines: 1)")
-      case nil: throw Self.missing(name, columns, isHeaderKnown: isHeaderKnown, file)
+          description: start + "the column “\(name)” stands twice in the header of \(file), as fields \(numbers); "
+            + "name the columns in the mapping (header: […] with skip-lines: 1)")
+      case nil: throw MappingError(description: start + Self.missing(name, columns, isHeaderKnown: isHeaderKnown, file))
       }
     }
   }
 
-  private static func missing(_ name: String, _ columns: [String], isHeaderKnown: Bool, _ file: String) -> MappingError {
+  private static func missing(_ name: String, _ columns: [String], isHeaderKnown: Bool, _ file: String) -> String {
     let nearest = Suggestion.nearest(to: name, among: columns)
-    let start = "there is no column “\(name)” in \(file)"
+    let start = "there is no column “\(name)” in \(file)\(Suggestion.words(nearest))"
     if isHeaderKnown {
-      let shown = columns.prefix(100).joined(separator: ", ") + (columns.count > 100 ? ", …" : "")
-      return MappingError(description: start + Suggestion.words(nearest) + "; it has \(shown)")
+      return start + "; it has " + columns.prefix(100).joined(separator: ", ") + (columns.count > 100 ? ", …" : "")
     }
-    if let nearest { return MappingError(description: start + Suggestion.words(nearest)) }
-    return MappingError(
-      description: start + ", nor any other that the mapping reads: its first record has \(columns.count) "
-        + (columns.count == 1 ? "field; is the delimiter another one?" : "fields; if it is no header, name the columns with header: […]"))
+    if nearest != nil { return start }
+    return start + ", nor any other that the mapping reads: its first record has \(columns.count) "
+      + (columns.count == 1 ? "field; is the delimiter another one?" : "fields; if it is no header, name the columns with header: […]")
   }
 }
 

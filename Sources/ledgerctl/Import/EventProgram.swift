@@ -90,7 +90,7 @@ struct EventProgram {
   ///
   /// - Throws: ``MappingError`` if the mapping reads a column that is not there.
   init(_ mapping: Mapping, columns: [String], file: String, tables: [Mapping.Lookup: LookupTable]) throws(MappingError) {
-    self.columns = try ColumnIndex(columns, reads: mapping.columns, file: file)
+    self.columns = try ColumnIndex(columns, reads: mapping.columnUses, file: file)
     self.tables = tables
     tests = bind(mapping.when)
     add(mapping.event, name: nil)

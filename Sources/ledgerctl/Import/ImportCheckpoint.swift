@@ -59,7 +59,7 @@ struct ImportCheckpoint: Equatable {
     do throws(FileError) {
       try Files.writeAtomically(encoded(), to: path)
     } catch {
-      throw InputError(file: path, reason: "the checkpoint cannot be written (\(error)); what was appended stays")
+      throw InputError(file: path, reason: "\(error); the place of the import is kept there, what was appended stays", isWriting: true)
     }
   }
 

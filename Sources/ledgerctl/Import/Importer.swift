@@ -188,8 +188,9 @@ struct Importer {
   }
 
   private mutating func settleOldest() async throws {
+    // It stays under way until it is settled: one that a stop interrupted must not be passed over by its successor.
+    counts.events += try await sender.settle(&underWay[0].batch)
     var (batch, beginning) = underWay.removeFirst()
-    counts.events += try await sender.settle(&batch)
     if !batch.rejects.isEmpty { try account(for: &batch) }
     options.checkpoint?.state.settle(batch.file, beginning: beginning, at: batch.place)
     options.checkpoint?.state.rejectByteCount = options.rejects?.byteCount ?? 0

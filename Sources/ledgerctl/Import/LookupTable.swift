@@ -18,7 +18,7 @@ struct LookupTable {
     let name = reader.name
     let columns: ColumnIndex
     do throws(MappingError) {
-      columns = try ColumnIndex(reader.columns, reads: [lookup.key, lookup.column], file: name)
+      columns = try ColumnIndex(reader.columns, reads: [(lookup.key, ""), (lookup.column, "")], file: name)
     } catch {
       throw InputError(file: name, reason: error.description)
     }

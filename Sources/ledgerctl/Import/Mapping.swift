@@ -56,6 +56,8 @@ struct Mapping {
   struct Leaf {
     /// For messages: `event.data.value.amount`.
     var path: String
+    /// For messages about the mapping itself: `orders.yaml:12: event.data.value.amount`.
+    var place = ""
     var template: [Piece]
     var lookup: Lookup?
     /// From the column's text to another; a nil is a null.
@@ -81,21 +83,24 @@ struct Mapping {
       var values: [[UInt8]?]
       /// Whether it must be none of them instead.
       var isNegated: Bool
+      /// For messages: where the test stands in the mapping.
+      var place: String
     }
 
     var tests: [Test]
   }
 
   /// Every column that the mapping reads, each once, in the order of first use.
-  var columns: [String] {
-    var (found, seen) = ([String](), Set<[UInt8]>())
-    func add(_ name: String) { if seen.insert(Array(name.utf8)).inserted { found.append(name) } }
-    func visit(_ pieces: [Piece]) { for case .column(let name) in pieces { add(name) } }
-    for test in when.tests { add(test.column) }
+  var columns: [String] { columnUses.map(\.name) }
+
+  /// Every column that the mapping reads with the place that reads it first, in that order.
+  var columnUses: [(name: String, place: String)] {
+    var (found, seen) = ([(name: String, place: String)](), Set<[UInt8]>())
+    func add(_ name: String, _ place: String) { if seen.insert(Array(name.utf8)).inserted { found.append((name, place)) } }
+    for test in when.tests { add(test.column, test.place) }
     for leaf in leaves {
-      for test in leaf.when.tests { add(test.column) }
-      visit(leaf.template)
-      visit(leaf.fallback ?? [])
+      for test in leaf.when.tests { add(test.column, test.place) }
+      for case .column(let name) in leaf.template + (leaf.fallback ?? []) { add(name, leaf.place) }
     }
     return found
   }

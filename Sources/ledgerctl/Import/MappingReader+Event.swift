@@ -99,7 +99,7 @@ extension MappingReader {
   private func node(_ node: Node, _ path: String, isData: Bool) throws(MappingError) -> Mapping.Node {
     if let scalar = node.scalar {
       if isData, scalar.style == .plain, let constant = Self.plainConstant(scalar.string) { return .constant(constant) }
-      return .leaf(newLeaf(path, try template(node, path)))
+      return .leaf(newLeaf(node, path, try template(node, path)))
     }
     if let sequence = node.sequence {
       var elements: [Mapping.Node] = []
@@ -162,9 +162,10 @@ extension MappingReader {
     return [UInt8(ascii: "{")] + bytes + [UInt8(ascii: "}")]
   }
 
-  func newLeaf(_ path: String, _ template: [Mapping.Piece]) -> Mapping.Leaf {
+  func newLeaf(_ node: Node, _ path: String, _ template: [Mapping.Piece]) -> Mapping.Leaf {
     var leaf = leafDefault
     leaf.path = path
+    leaf.place = place(node, path)
     leaf.template = template
     return leaf
   }

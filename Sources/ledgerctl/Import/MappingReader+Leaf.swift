@@ -53,7 +53,7 @@ extension MappingReader {
       }
       return .constant(try self.constant(constant.value, path))
     }
-    var leaf = newLeaf(path, [])
+    var leaf = newLeaf(node, path, [])
     for member in members { try read(member, "\(path).\(member.name)", into: &leaf) }
     func refuse(_ names: [String], _ reason: String) throws(MappingError) {
       guard let stray = members.first(where: { names.contains($0.name) }) else { return }

@@ -35,7 +35,7 @@ struct MappingReader {
   private static func words(_ error: any Error) -> String {
     switch error as? YamlError {
     case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _), .composer(_, let problem, let mark, _):
-      ":\(mark.line): no valid YAML: \(problem)"
+      ":\(mark.line): no valid YAML: \(problem)\(problem.contains("cannot start any token") ? "; YAML is indented with blanks, never tabs" : "")"
     case .duplicatedKeysInMapping(let duplicates, let context):
       ":\(context.mark.line): the key \(duplicates.map { "“\($0)”" }.joined(separator: ", ")) stands twice"
     default: ": no valid YAML: \(error)"
@@ -44,9 +44,11 @@ struct MappingReader {
 
   // MARK: nodes
 
+  /// Where a key stands: `file:line: key`.
+  func place(_ node: Node?, _ key: String) -> String { "\(file)\(node?.mark.map { ":\($0.line)" } ?? ""): \(key)" }
+
   func failure(_ node: Node?, _ key: String, _ reason: String) -> MappingError {
-    let line = node?.mark.map { ":\($0.line)" } ?? ""
-    return MappingError(description: "\(file)\(line): \(key): \(reason)")
+    MappingError(description: "\(place(node, key)): \(reason)")
   }
 
   mutating func warn(_ node: Node, _ key: String, _ reason: String) { warnings.append(failure(node, key, reason).description) }
@@ -241,7 +243,7 @@ struct MappingReader {
       } else {
         texts.append(try nullableText(values, path))
       }
-      tests.append(Mapping.Condition.Test(column: column, values: texts, isNegated: isNegated))
+      tests.append(Mapping.Condition.Test(column: column, values: texts, isNegated: isNegated, place: place(value, path)))
     }
     return Mapping.Condition(tests: tests)
   }

@@ -49,7 +49,8 @@ struct RejectFile {
       try handle.seek(toOffset: UInt64(byteCount))
     } catch {
       throw InputError(
-        file: path, reason: "the file for rejected rows cannot be written (\(ByteSource.reason(of: error))); name another with --rejects")
+        file: path, reason: "\(ByteSource.reason(of: error)); the rejected rows go there, name another file with --rejects", isWriting: true
+      )
     }
   }
 
@@ -74,8 +75,8 @@ struct RejectFile {
     } catch {
       throw InputError(
         file: path,
-        reason: "the rejected rows cannot be written (\(ByteSource.reason(of: error))); make room or name another file with --rejects, "
-          + "and run the same command again")
+        reason: "\(ByteSource.reason(of: error)); make room or name another file with --rejects, and run the same command again",
+        isWriting: true)
     }
     byteCount += buffer.count
     buffer.removeAll(keepingCapacity: true)
