@@ -212,6 +212,11 @@ public final class EventLog: Sendable {
     }
   }
 
+  /// Why nothing will be appended until the next start, such as damage that was found; nil: nothing like that.
+  public var failure: String? {
+    if case .failed(let detail) = queue.phase { detail } else { nil }
+  }
+
   // MARK: Reading
 
   /// The log's identity.

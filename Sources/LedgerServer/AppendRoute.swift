@@ -15,6 +15,7 @@ struct AppendRoute: Sendable {
   let limits: ServerLimits
   let readers: ReaderPool
   let administrators: Set<UInt32>
+  let bodies = BodyBudget()
 
   enum Receipts: Equatable, Sendable { case none, all, stream }
 
@@ -95,11 +96,18 @@ struct AppendRoute: Sendable {
   }
 
   /// The whole body, decompressed, within the limit.
+  ///
+  /// - Throws: ``Problem`` of code `busy` if too much is being received: clients that send slowly must not hold memory
+  ///   without end. Small requests always find room.
   func bytes(of request: Request) async throws -> [UInt8] {
     var collected: [UInt8] = []
     var decoder = try ContentDecoder(request.headers, byteCountMax: limits.requestByteCountMax)
+    let share = bodies.share()
     for try await buffer in request.body {
       try decoder.decode(Array(buffer.readableBytesView), into: &collected)
+      guard share.grow(to: collected.count, of: limits.bodiesByteCountMax) else {
+        throw Problem(.busy, "too many large requests are being received; retry soon, or send a stream of type \(MediaType.ndjson)")
+      }
     }
     try decoder.finish()
     return collected

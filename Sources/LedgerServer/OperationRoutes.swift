@@ -63,9 +63,9 @@ struct OperationRoutes: Sendable {
       status: .ok, headers: [.contentType: MediaType.metrics], body: ResponseBody(byteBuffer: ByteBuffer(string: out.text)))
   }
 
-  /// Alive: the log answers.
+  /// Alive: a restart would help nothing. A log that waits for its disk goes on by itself.
   func health(_ request: Request, _ context: LedgerContext) async throws -> Response {
-    if case .outcomeUnknown(let detail) = log.appendObstacle { throw Problem(.outcomeUnknown, detail) }
+    if let failure = log.failure { throw Problem(.busy, failure) }
     return Response(json: Array(#"{"status":"ok"}"#.utf8))
   }
 

@@ -7,6 +7,8 @@ public struct ServerLimits: Sendable, Equatable {
   public var batchEventCountMax = 10_000
   /// Bytes of one request's body after decompression; NDJSON streams have no end, but each of their lines has.
   public var requestByteCountMax = 8 << 20
+  /// Bytes of all bodies that are being received, beyond the first 64 KiB of each; streams are not kept, and do not count.
+  public var bodiesByteCountMax = 128 << 20
   /// Bytes of one event.
   public var eventByteCountMax = 64 << 10
   /// Bytes of all headers of a request.

@@ -112,6 +112,22 @@ import Testing
     #expect(try await server.get("/healthz").status == 200)
   }
 
+  @Test func `large bodies that come slowly are bounded together, and small requests pass`() async throws {
+    let server = try await RunningServer.start { $0.bodiesByteCountMax = 6 << 20 }
+    let large = RawSocket.request("POST", "/v1/events", ["content-type: \(batched)"], body: String(repeating: " ", count: 4 << 20))
+    // The last byte is missing: the server waits for it.
+    let first = Task { try await RawSocket.exchange(server.socketPath, [String(large.dropLast()), "x"], pause: .seconds(2)) }
+    try await Task.sleep(for: .milliseconds(700))
+    let second = try await RawSocket.exchange(server.socketPath, [large])
+    #expect(second.statuses == [503], "\(second.text)")
+    #expect(second.text.contains(#""code":"busy""#) && second.text.lowercased().contains("retry-after"))
+    #expect(try await server.append([event(freshID())]) == 1)
+    #expect(try await first.value.statuses == [400])
+    // What the first one held is given back.
+    #expect(try await RawSocket.exchange(server.socketPath, [large]).statuses == [400])
+    try await server.stop()
+  }
+
   @Test func `who expects 100-continue is not kept waiting`() async throws {
     let server = try RunningServer.require()
     let text = RawSocket.request(

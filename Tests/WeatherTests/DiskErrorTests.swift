@@ -87,6 +87,9 @@ struct DiskErrorTests {
       #expect((shim.struckCount > 0) == !weather.rules.contains("msync / any fail 5"))
     }
     #expect(try await daemon.status("/v1/customers?identifier=cookie:fair-0") == 200)
+    // It goes on by itself: a restart would help nothing, but nobody should send here.
+    #expect(try await daemon.status("/healthz") == 200)
+    if !unknown.isEmpty { #expect(try await daemon.status("/readyz") == 503) }
 
     try shim.set([])
     try await daemon.appendPatiently(["fair-again"])
