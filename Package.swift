@@ -169,7 +169,8 @@ let package = Package(
       swiftSettings: strict),
     // Starts the real daemon in bad weather: full disks, failing writes, few descriptors, clients that drip or do not read.
     .testTarget(
-      name: "WeatherTests", dependencies: ["ledgerd", "LedgerTesting", "LedgerClient", "Files"], exclude: ["Shim"], swiftSettings: strict),
+      name: "WeatherTests", dependencies: ["ledgerd", "LedgerTesting", "LedgerClient", "EventLog", "LedgerCore", "JSON", "Bytes", "Files"],
+      exclude: ["Shim"], swiftSettings: strict),
     .testTarget(
       name: "EndToEndTests",
       dependencies: [

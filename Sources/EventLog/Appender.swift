@@ -165,6 +165,8 @@ final class Appender {
     undo.removeAll(keepingCapacity: true)
     var outcomes: [Result<AppendResult, AppendError>] = []
     outcomes.reserveCapacity(group.count)
+    // It may have become writable since.
+    if index.isOverfull { flushIndex() }
     do throws(AppendFailure) {
       if index.isOverfull { throw .nothingChanged("the index of ids cannot be written", isDiskFull: false) }
       try admitAll(group, headBefore, &outcomes)
@@ -188,6 +190,10 @@ final class Appender {
     if head != headBefore { store.publish(head: head) }
     counters.groupDone(eventCount: pending.count)
     for (request, outcome) in zip(group, outcomes) { request.complete(outcome.map { withHead($0, head) }) }
+    flushIndex()
+  }
+
+  private func flushIndex() {
     do throws(LMDBError) {
       try index.flushIfLarge(mark: mark)
     } catch {
