@@ -19,6 +19,11 @@ public struct Hash128: Hashable, Comparable, Sendable {
     self.low = low
   }
 
+  /// A hash is as good as random already: hashing it again for each look-up stood at the top of the appender's profile. Who could
+  /// choose hashes to collide would need the key.
+  @inlinable
+  public func _rawHashValue(seed: Int) -> Int { Int(truncatingIfNeeded: low) ^ seed }
+
   /// Byte order.
   @inlinable
   public static func < (left: Hash128, right: Hash128) -> Bool {

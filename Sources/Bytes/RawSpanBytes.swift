@@ -99,6 +99,24 @@ extension RawSpan {
     return order != 0 ? order < 0 : byteCount < other.byteCount
   }
 
+  /// Where the first byte below a space is; nil if there is none. Eight bytes at a step.
+  public func firstControlByte() -> Int? {
+    let ones: UInt64 = 0x0101_0101_0101_0101
+    let highs: UInt64 = 0x8080_8080_8080_8080
+    var offset = 0
+    while offset + 8 <= byteCount {
+      let word = unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self)
+      // "Bit Twiddling Hacks", determine if a word has a byte less than n, for n up to 128.
+      if (word &- ones &* 0x20) & ~word & highs != 0 { break }
+      offset += 8
+    }
+    while offset < byteCount {
+      if byte(at: offset) < 0x20 { return offset }
+      offset += 1
+    }
+    return nil
+  }
+
   /// True if the bytes begin with `prefix`.
   @inlinable
   public func hasPrefix(_ prefix: RawSpan) -> Bool {

@@ -8,8 +8,36 @@ import Threads
 struct AppendRequest: Sendable {
   let batch: EventBatch
   let expected: ExpectedRevision
-  /// Called once, on the appender thread, after the commit.
-  let complete: @Sendable (Result<AppendResult, AppendError>) -> Void
+  let reply: Reply
+
+  /// Where the answer goes, once, after the commit.
+  enum Reply: Sendable {
+    /// Called on the appender thread.
+    case call(@Sendable (Result<AppendResult, AppendError>) -> Void)
+    /// Laid into a mailbox, whose owner is woken once for all that a group left there.
+    case mailbox(AppendMailbox, token: UInt64)
+  }
+}
+
+/// Sends the answers of a group: mailboxes are filled first and their owners woken at the end, so that a thread that
+/// waits for many answers wakes up once.
+struct ReplySender {
+  private var mailboxes: [AppendMailbox] = []
+
+  mutating func send(_ result: Result<AppendResult, AppendError>, to request: AppendRequest) {
+    switch request.reply {
+    case .call(let complete): complete(result)
+    case .mailbox(let mailbox, let token):
+      mailbox.put(AppendMailbox.Answer(token: token, result: result))
+      // One for each event loop: a list of one or two.
+      if !mailboxes.contains(where: { $0 === mailbox }) { mailboxes.append(mailbox) }
+    }
+  }
+
+  mutating func end() {
+    for mailbox in mailboxes { mailbox.wake() }
+    mailboxes.removeAll(keepingCapacity: true)
+  }
 }
 
 final class AppendQueue: Sendable {
@@ -28,6 +56,24 @@ final class AppendQueue: Sendable {
     var requests: [AppendRequest] = []
     var byteCount = 0
     var waiting: [CheckedContinuation<Void, Never>] = []
+    /// Called when there is room again.
+    var callbacks: [@Sendable () -> Void] = []
+
+    /// Everybody who waited for room; they wait no longer.
+    mutating func release() -> Released {
+      defer { (waiting, callbacks) = ([], []) }
+      return Released(continuations: waiting, callbacks: callbacks)
+    }
+  }
+
+  private struct Released: Sendable {
+    let continuations: [CheckedContinuation<Void, Never>]
+    let callbacks: [@Sendable () -> Void]
+
+    func tell() {
+      for continuation in continuations { continuation.resume() }
+      for callback in callbacks { callback() }
+    }
   }
 
   private let state = Monitor(State())
@@ -42,10 +88,9 @@ final class AppendQueue: Sendable {
   func set(_ phase: Phase) {
     let released = state.signal { state in
       if state.phase != .closing { state.phase = phase }
-      defer { state.waiting = [] }
-      return state.waiting
+      return state.release()
     }
-    for continuation in released { continuation.resume() }
+    released.tell()
   }
 
   /// Stalls: whoever waits is refused, as whoever comes is from now on.
@@ -58,7 +103,7 @@ final class AppendQueue: Sendable {
       }
       return state.requests
     }
-    for request in waiting { request.complete(.failure(.refused(detail))) }
+    Self.refuse(waiting, .refused(detail))
   }
 
   /// Repeats something that the disk refuses, stalled meanwhile, until it works.
@@ -111,22 +156,37 @@ final class AppendQueue: Sendable {
     }
   }
 
-  /// Puts a request into the queue; one that is refused is completed at once.
-  func enqueue(_ request: AppendRequest) {
+  /// True if there is room now; else `body` is called once, from any thread, when there is.
+  func hasRoom(orCall body: @escaping @Sendable () -> Void) -> Bool {
+    state.withLock { state in
+      guard state.byteCount >= byteCountMax, state.phase == .open else { return true }
+      state.callbacks.append(body)
+      return false
+    }
+  }
+
+  /// Puts requests into the queue, in their order; if they are refused, they are answered at once.
+  func enqueue(_ requests: [AppendRequest]) {
     let refusal: AppendError? = state.signal { state in
       if let refusal = Self.refusal(state.phase) { return refusal }
-      state.requests.append(request)
-      state.byteCount += request.batch.byteCount
+      state.requests += requests
+      for request in requests { state.byteCount += request.batch.byteCount }
       return nil
     }
-    if let refusal { request.complete(.failure(refusal)) }
+    if let refusal { Self.refuse(requests, refusal) }
+  }
+
+  private static func refuse(_ requests: [AppendRequest], _ error: AppendError) {
+    var sender = ReplySender()
+    for request in requests { sender.send(.failure(error), to: request) }
+    sender.end()
   }
 
   /// The next group: whatever waits, up to a bound; nil when the log closes and nothing waits. Blocks the appender.
   func takeGroup(byteCountMax groupByteCountMax: Int, eventCountMax: Int) -> [AppendRequest]? {
-    typealias Taken = (group: [AppendRequest], released: [CheckedContinuation<Void, Never>])
+    typealias Taken = (group: [AppendRequest], released: Released)
     let taken: Taken? = state.wait { state -> Taken? in
-      guard !state.requests.isEmpty else { return state.phase == .closing ? ([], []) : nil }
+      guard !state.requests.isEmpty else { return state.phase == .closing ? ([], state.release()) : nil }
       var taken = 0
       var bytes = 0
       var events = 0
@@ -136,15 +196,19 @@ final class AppendQueue: Sendable {
         bytes += request.batch.byteCount
         events += request.batch.count
       }
+      state.byteCount -= bytes
+      // Usually all: then nothing is copied.
+      if taken == state.requests.count {
+        let group = state.requests
+        state.requests = []
+        return (group, state.release())
+      }
       let group = Array(state.requests.prefix(taken))
       state.requests.removeFirst(taken)
-      state.byteCount -= bytes
-      let released = state.waiting
-      state.waiting = []
-      return (group, released)
+      return (group, state.release())
     }
     guard let taken else { return nil }
-    for continuation in taken.released { continuation.resume() }
+    taken.released.tell()
     return taken.group.isEmpty ? nil : taken.group
   }
 }

@@ -48,6 +48,7 @@ final class Appender {
   private var builder: BlockBuilder
   private var confirmed: DecodedBlock
   private var pending: [Pending] = []
+  private var replies = ReplySender()
   private var undo: [Undo] = []
   /// The outcome of a commit is unknown: head, chain and index may be behind what is on the disk.
   private var isStalled = false
@@ -179,17 +180,19 @@ final class Appender {
       // What was refused on its own merits keeps its answer; duplicates of earlier groups do too.
       for (request, outcome) in zip(group, outcomes) {
         if case .success(let result) = outcome, result.appended > 0 || result.receipts.contains(where: { $0.position > headBefore }) {
-          request.complete(.failure(failure))
+          replies.send(.failure(failure), to: request)
         } else {
-          request.complete(outcome.map { withHead($0, headBefore) })
+          replies.send(outcome.map { withHead($0, headBefore) }, to: request)
         }
       }
-      for request in group.dropFirst(outcomes.count) { request.complete(.failure(failure)) }
+      for request in group.dropFirst(outcomes.count) { replies.send(.failure(failure), to: request) }
+      replies.end()
       return
     }
     if head != headBefore { store.publish(head: head) }
     counters.groupDone(eventCount: pending.count)
-    for (request, outcome) in zip(group, outcomes) { request.complete(outcome.map { withHead($0, head) }) }
+    for (request, outcome) in zip(group, outcomes) { replies.send(outcome.map { withHead($0, head) }, to: request) }
+    replies.end()
     flushIndex()
   }
 
@@ -356,10 +359,12 @@ final class Appender {
     var blocks: [(first: Position, bytes: [UInt8])] = []
     var byteCount = 0
     do throws(ZstdError) {
+      // Taken out once a request: copying it for each event would count references up and down for nothing.
+      var (request, batch) = (pending[range.lowerBound].request, group[pending[range.lowerBound].request].batch)
       for number in range {
         let entry = pending[number]
         let position = headBefore + UInt64(number) + 1
-        let batch = group[entry.request].batch
+        if entry.request != request { (request, batch) = (entry.request, group[entry.request].batch) }
         let item = batch.items[entry.item]
         if builder.count > 0, !builder.accepts(position, byteCount: item.end - item.start, principal: entry.envelope.principal) {
           blocks.append((builder.first, try builder.finish()))

@@ -74,8 +74,13 @@ public struct EventBatch: Sendable {
     }
     let hashes = hasher.hashes(of: attributes, json)
     let start = bytes.count
-    json.withText(of: event) { bytes.append($0) }
-    for index in start..<bytes.count where bytes[index] < 0x20 { bytes[index] = 0x20 }
+    let control = json.withText(of: event) { text in
+      bytes.append(text)
+      return text.firstControlByte()
+    }
+    if let control {
+      for index in start + control..<bytes.count where bytes[index] < 0x20 { bytes[index] = 0x20 }
+    }
     items.append(Item(start: start, end: bytes.count, id: hashes.id, stream: hashes.stream))
     return attributes
   }

@@ -199,8 +199,20 @@ public final class EventLog: Sendable {
     then complete: @escaping @Sendable (Result<AppendResult, AppendError>) -> Void
   ) {
     precondition(batch.count > 0, "a batch has events")
-    queue.enqueue(AppendRequest(batch: batch, expected: expected, complete: complete))
+    queue.enqueue([AppendRequest(batch: batch, expected: expected, reply: .call(complete))])
   }
+
+  /// Appends several batches, each whole or not at all, in their order; the answers go into a mailbox, each under its
+  /// token, in that order. Does not wait for room: ask ``hasRoom(orCall:)`` before taking in more.
+  ///
+  /// For an event loop: one lock and one wake-up for everything that came in together.
+  public func append(_ batches: [(batch: EventBatch, token: UInt64)], to mailbox: AppendMailbox) {
+    precondition(batches.allSatisfy { $0.batch.count > 0 }, "a batch has events")
+    queue.enqueue(batches.map { AppendRequest(batch: $0.batch, expected: .any, reply: .mailbox(mailbox, token: $0.token)) })
+  }
+
+  /// True if the queue takes more; else `body` is called once, from any thread, when it does.
+  public func hasRoom(orCall body: @escaping @Sendable () -> Void) -> Bool { queue.hasRoom(orCall: body) }
 
   /// Why nothing can be appended now; nil: everything is well.
   public var appendObstacle: AppendError? {

@@ -151,9 +151,7 @@ final class IdentityIndex {
   func end(of stream: Hash128, _ lookup: borrowing Lookup) throws(LMDBError) -> StreamEnd? {
     if let end = active.streams[stream] { return end }
     if let end = frozen?.streams[stream] { return end }
-    return try lookup.transaction.withValue(streams, stream) { value in
-      StreamEnd(revision: value.uint64(at: 0), position: value.uint64(at: 8))
-    }
+    return try lookup.transaction.getPair(streams, stream).map { StreamEnd(revision: $0.0, position: $0.1) }
   }
 
   // MARK: Changing
@@ -181,6 +179,8 @@ final class IdentityIndex {
     try waitForFlusher()
     frozen = active
     active = IndexTail()
+    // As large as the last one was: growing step by step would hash everything several times over.
+    active.ids.reserveCapacity(tailCountMax)
     let flush = Flush(tail: frozen ?? IndexTail(), mark: mark)
     flusher.signal { $0 = .writing(flush) }
     self.mark = mark

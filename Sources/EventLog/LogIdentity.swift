@@ -43,7 +43,15 @@ public struct LogMark: Equatable, Sendable {
 /// Bytes from the system's generator.
 func randomBytes(_ count: Int) -> [UInt8] {
   var generator = SystemRandomNumberGenerator()
-  return (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
+  var bytes: [UInt8] = []
+  // Each number is a call of the kernel.
+  while bytes.count < count {
+    let number = generator.next()
+    for shift in stride(from: 0, to: 64, by: 8) where bytes.count < count {
+      bytes.append(UInt8(truncatingIfNeeded: number >> UInt64(shift)))
+    }
+  }
+  return bytes
 }
 
 /// The keyed hashes that stand for ids and streams, and the chain. The secret lies under `keys/`: with it gone, hashes

@@ -1,7 +1,7 @@
 // Transactions. A reader is borrowed inside a closure; a writer is owned, and ends exactly once: committing consumes it,
 // and letting go of it aborts. Using it afterwards, or committing twice, does not compile.
 
-import Bytes
+public import Bytes
 import CLMDB
 import Glibc
 import Threads
@@ -218,5 +218,56 @@ extension Transaction where Self: ~Copyable {
     guard let pointer = unsafe opened else { throw LMDBError(ENOMEM, "mdb_cursor_open") }
     var cursor = unsafe Cursor(pointer: pointer)
     return try body(&cursor)
+  }
+}
+
+// Look-ups by hash are the log's busiest. Generic code is not specialised across modules, and finding out at run time what
+// its types are showed in the appender's profile.
+extension ReadTransaction {
+  /// A number by its hash; nil if the key is not there or its bytes are no number.
+  public borrowing func get(_ database: Database<Hash128, UInt64>, _ key: Hash128) throws(LMDBError) -> UInt64? {
+    var value = unsafe MDB_val()
+    guard try unsafe find(database.handle, key, &value), unsafe value.mv_size == 8 else { return nil }
+    return UInt64(bigEndian: unsafe value.mv_data.loadUnaligned(as: UInt64.self))
+  }
+
+  /// Two big-endian numbers by their hash; nil if the key is not there or its bytes are not two numbers.
+  public borrowing func getPair(_ database: Database<Hash128, [UInt8]>, _ key: Hash128) throws(LMDBError) -> (UInt64, UInt64)? {
+    var value = unsafe MDB_val()
+    guard try unsafe find(database.handle, key, &value), unsafe value.mv_size == 16 else { return nil }
+    return (
+      UInt64(bigEndian: unsafe value.mv_data.loadUnaligned(as: UInt64.self)),
+      UInt64(bigEndian: unsafe value.mv_data.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+    )
+  }
+
+  private borrowing func find(_ database: DatabaseHandle, _ key: Hash128, _ value: inout MDB_val) throws(LMDBError) -> Bool {
+    var words = (key.high.bigEndian, key.low.bigEndian)
+    var code: Int32 = 0
+    unsafe withUnsafeMutableBytes(of: &words) { bytes in
+      var mdbKey = unsafe MDB_val(mv_size: bytes.count, mv_data: bytes.baseAddress)
+      unsafe code = mdb_get(pointer, database, &mdbKey, &value)
+    }
+    if code == MDB_NOTFOUND { return false }
+    try check(code, "mdb_get")
+    return true
+  }
+}
+
+extension WriteTransaction {
+  /// Stores a number under its hash.
+  public borrowing func put(_ database: Database<Hash128, UInt64>, _ key: Hash128, _ value: UInt64) throws(LMDBError) {
+    checkThread()
+    var words = (key.high.bigEndian, key.low.bigEndian)
+    var number = value.bigEndian
+    var code: Int32 = 0
+    unsafe withUnsafeMutableBytes(of: &words) { keyBytes in
+      unsafe withUnsafeMutableBytes(of: &number) { valueBytes in
+        var mdbKey = unsafe MDB_val(mv_size: keyBytes.count, mv_data: keyBytes.baseAddress)
+        var mdbValue = unsafe MDB_val(mv_size: valueBytes.count, mv_data: valueBytes.baseAddress)
+        code = unsafe mdb_put(pointer, database.handle, &mdbKey, &mdbValue, 0)
+      }
+    }
+    try check(code, "mdb_put")
   }
 }

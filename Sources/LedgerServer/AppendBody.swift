@@ -55,9 +55,9 @@ struct AppendBody: Sendable {
   let wantsNames: Bool
 
   /// Parses one structured event.
-  func single(_ bytes: [UInt8], into batch: EventBatch) throws(Problem) -> ParsedBatch {
+  func single(_ bytes: RawSpan, into batch: EventBatch) throws(Problem) -> ParsedBatch {
     var parsed = ParsedBatch(batch: batch)
-    try readers.withReader(keepUpTo: bytes.count) { (pooled) throws(Problem) in
+    try readers.withReader(keepUpTo: bytes.byteCount) { (pooled) throws(Problem) in
       let root = try wholeRoot(of: bytes, pooled)
       do throws(EventError) {
         try add(root, pooled, to: &parsed)
@@ -69,9 +69,9 @@ struct AppendBody: Sendable {
   }
 
   /// Parses a JSON array of events. Every bad event is listed; the first one's code decides.
-  func array(_ bytes: [UInt8], into batch: EventBatch) throws(Problem) -> ParsedBatch {
+  func array(_ bytes: RawSpan, into batch: EventBatch) throws(Problem) -> ParsedBatch {
     var parsed = ParsedBatch(batch: batch)
-    try readers.withReader(keepUpTo: bytes.count) { (pooled) throws(Problem) in
+    try readers.withReader(keepUpTo: bytes.byteCount) { (pooled) throws(Problem) in
       let root = try wholeRoot(of: bytes, pooled)
       guard pooled.reader.kind(of: root) == .array else {
         throw Problem(.invalidEvent, "a batch must be a JSON array of events; send a single event as \(MediaType.cloudEvent)")
@@ -98,9 +98,26 @@ struct AppendBody: Sendable {
     return parsed
   }
 
+  /// Parses all lines of an NDJSON body that is here as a whole.
+  func lines(_ bytes: RawSpan, into batch: EventBatch) throws(Problem) -> ParsedBatch {
+    var parsed = ParsedBatch(batch: batch)
+    var start = 0
+    var isBlank = true
+    for index in 0...bytes.byteCount {
+      let byte = index < bytes.byteCount ? bytes.byte(at: index) : UInt8(ascii: "\n")
+      isBlank = isBlank && byte <= 0x20
+      guard byte == UInt8(ascii: "\n") else { continue }
+      if !isBlank { try line(bytes.slice(start..<index), into: &parsed) }
+      start = index + 1
+      isBlank = true
+    }
+    guard parsed.batch.count > 0 else { throw Problem(.emptyBatch, "the stream holds no event; send one event a line") }
+    return parsed
+  }
+
   /// Parses one line of NDJSON; the batch is as before if that fails.
-  func line(_ bytes: [UInt8], into parsed: inout ParsedBatch) throws(Problem) {
-    try readers.withReader(keepUpTo: bytes.count) { (pooled) throws(Problem) in
+  func line(_ bytes: RawSpan, into parsed: inout ParsedBatch) throws(Problem) {
+    try readers.withReader(keepUpTo: bytes.byteCount) { (pooled) throws(Problem) in
       let root = try root(of: bytes, pooled)
       do throws(EventError) {
         try add(root, pooled, to: &parsed)
@@ -110,15 +127,15 @@ struct AppendBody: Sendable {
     }
   }
 
-  private func root(of bytes: [UInt8], _ pooled: PooledReader) throws(Problem) -> JSONNode {
+  private func root(of bytes: RawSpan, _ pooled: PooledReader) throws(Problem) -> JSONNode {
     do throws(JSONError) {
-      return try pooled.reader.parse(bytes.rawSpan)
+      return try pooled.reader.parse(bytes)
     } catch {
       throw Problem(.invalidJSON, error.description)
     }
   }
 
-  private func wholeRoot(of bytes: [UInt8], _ pooled: PooledReader) throws(Problem) -> JSONNode {
+  private func wholeRoot(of bytes: RawSpan, _ pooled: PooledReader) throws(Problem) -> JSONNode {
     do throws(Problem) {
       return try root(of: bytes, pooled)
     } catch {

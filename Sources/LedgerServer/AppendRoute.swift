@@ -54,12 +54,12 @@ struct AppendRoute: Sendable {
     let parsed: ParsedBatch
     if isBinary {
       let event = try BinaryMode.event(request.headers, contentType: contentType, body: bytes)
-      parsed = try body.single(event, into: log.makeBatch(door: .httpBinary, principal: principal.name))
+      parsed = try body.single(event.rawSpan, into: log.makeBatch(door: .httpBinary, principal: principal.name))
     } else {
       let batch = log.makeBatch(door: .http, principal: principal.name)
       switch essence {
-      case MediaType.cloudEvent: parsed = try body.single(bytes, into: batch)
-      case MediaType.cloudEventBatch: parsed = try body.array(bytes, into: batch)
+      case MediaType.cloudEvent: parsed = try body.single(bytes.rawSpan, into: batch)
+      case MediaType.cloudEventBatch: parsed = try body.array(bytes.rawSpan, into: batch)
       default:
         throw Problem(
           .invalidRequest,

@@ -85,14 +85,10 @@ public struct LedgerServer: Service {
     let unnamed = Self.unnamedPath(beside: path)
     let ready = onReady
     let made = MadeSocket()
-    let decoderLimits = HTTP1Channel.Configuration.DecoderConfiguration(
-      maxHeaderFieldSize: limits.headerByteCountMax, maxHeaderListSize: limits.headerByteCountMax, maxHeaderFieldCount: 256)
+    let doors = AppendDoors(log: log, limits: limits, administrators: administrators)
     var app = Application(
       router: router(threads),
-      server: .http1(
-        configuration: .init(
-          additionalChannelHandlers: [ConnectionHandler()], idleTimeout: .seconds(Int64(limits.idleSeconds)),
-          httpDecoderConfiguration: decoderLimits)),
+      server: HTTPServerBuilder { responder in LedgerChannel(responder: responder, doors: doors, limits: doors.limits) },
       configuration: .init(
         address: .unixDomainSocket(path: unnamed), serverName: nil, backlog: 1_024,
         availableConnectionsDelegate: ConnectionLimit(limits.connectionCountMax)),

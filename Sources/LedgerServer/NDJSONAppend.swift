@@ -1,6 +1,7 @@
 // A stream of events, one a line, of any length. Lines are appended in groups as they come; what came before a bad line
 // stands, and the answer says how far it got.
 
+import Bytes
 import EventLog
 import Hummingbird
 import LedgerCore
@@ -222,7 +223,7 @@ struct NDJSONAppend: Sendable {
       gatherer.since = .now
     }
     do throws(Problem) {
-      try body.line(line, into: &gatherer.parsed)
+      try body.line(line.rawSpan, into: &gatherer.parsed)
     } catch {
       throw Problem(error.code, "line \(gatherer.line): \(error.detail); \(consequence)", line: gatherer.line)
     }

@@ -45,18 +45,22 @@ struct LedgerContext: RequestContext {
   ///
   /// - Parameter administrators: The user ids that may administer.
   func principal(administrators: Set<UInt32>) async throws -> Principal {
-    // SO_PEERCRED is 17 on every Linux port but PA-RISC, MIPS and SPARC.
-    guard case .unixDomainSocket = channel.localAddress?.protocol.kind, let options = channel as? any SocketOptionProvider else {
-      return Principal(name: "token", isAdmin: true)
-    }
-    let peer: PeerCredentials = try await options.peerCredentials()
-    return Principal(name: "uid:\(peer.user)", isAdmin: administrators.contains(peer.user))
+    guard let principal = Principal.ofPeer(channel, administrators: administrators) else { return Principal(name: "token", isAdmin: true) }
+    return try await principal.get()
   }
 }
 
-extension SocketOptionProvider {
-  fileprivate func peerCredentials() async throws -> PeerCredentials {
-    try await unsafeGetSocketOption(level: .socket, name: .init(rawValue: 17)).get()
+extension Principal {
+  /// Who is at the other end of a Unix socket, as the kernel names them; nil: the connection is none, and says nothing.
+  ///
+  /// On the channel's event loop the future is complete when it is returned.
+  static func ofPeer(_ channel: any Channel, administrators: Set<UInt32>) -> EventLoopFuture<Principal>? {
+    guard case .unixDomainSocket = channel.localAddress?.protocol.kind, let options = channel as? any SocketOptionProvider else {
+      return nil
+    }
+    // SO_PEERCRED is 17 on every Linux port but PA-RISC, MIPS and SPARC.
+    let credentials: EventLoopFuture<PeerCredentials> = options.unsafeGetSocketOption(level: .socket, name: .init(rawValue: 17))
+    return credentials.map { peer in Principal(name: "uid:\(peer.user)", isAdmin: administrators.contains(peer.user)) }
   }
 }
 

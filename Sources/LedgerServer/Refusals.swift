@@ -74,14 +74,31 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
   private var waitingCount = 0
   private var isOver = false
 
+  /// Heads that the parser has found so far.
+  private(set) var headCount = 0
+  /// True from a request's head to its end.
+  private(set) var isReading = false
+  /// The length of the last request's body, if its head says so.
+  private(set) var bodyByteCount: Int?
+  /// True while a request is not answered.
+  var isAnswering: Bool { waitingCount > 0 }
+  /// Called when a request has been read to its end, and when one has been answered.
+  var onProgress: (() -> Void)?
+
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     if case .head(let head) = unwrapInboundIn(data) {
+      headCount += 1
+      isReading = true
+      bodyByteCount = head.headerFields[.transferEncoding] == nil ? head.headerFields[.contentLength].flatMap { Int($0) } : nil
       if waitingCount == 0, head.headerFields[.expect]?.lowercased() == "100-continue" {
         context.writeAndFlush(wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
       }
       waitingCount += 1
     }
+    guard case .end = unwrapInboundIn(data) else { return context.fireChannelRead(data) }
+    isReading = false
     context.fireChannelRead(data)
+    onProgress?()
   }
 
   func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
@@ -89,8 +106,10 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
       promise?.fail(ChannelError.ioOnClosedChannel)
       return
     }
-    if case .end = unwrapOutboundIn(data) { waitingCount -= 1 }
+    guard case .end = unwrapOutboundIn(data) else { return context.write(data, promise: promise) }
+    waitingCount -= 1
     context.write(data, promise: promise)
+    onProgress?()
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {

@@ -73,7 +73,8 @@ final class Worker: Sendable {
 
   func start() {
     thread.withLock { thread in
-      thread = NamedThread(name: "fold-\(slot.name)") { [self] in
+      // What is folded can wait; who appends, waits. On a busy machine folding takes what appending leaves over.
+      thread = NamedThread(name: "fold-\(slot.name)", niceness: 10) { [self] in
         WorkerLoop(self).run()
         let left = control.signal { control in
           control.hasEnded = true

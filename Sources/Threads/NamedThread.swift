@@ -11,24 +11,35 @@ import Glibc
 
   private final class Start {
     let name: String
+    let niceness: Int32
     let body: @Sendable () -> Void
-    init(name: String, body: @escaping @Sendable () -> Void) {
+    init(name: String, niceness: Int32, body: @escaping @Sendable () -> Void) {
       self.name = name
+      self.niceness = niceness
       self.body = body
     }
   }
 
   /// Starts `body` at once.
   ///
-  /// - Parameter name: Shown by `ps -L` and debuggers; its first 15 bytes count.
-  public init(name: String, _ body: @escaping @Sendable () -> Void) {
-    let start = unsafe Unmanaged.passRetained(Start(name: name, body: body)).toOpaque()
+  /// - Parameters:
+  ///   - name: Shown by `ps -L` and debuggers; its first 15 bytes count.
+  ///   - niceness: By how much it gives way to the process's other threads (`setpriority`), 0 to 19.
+  public init(name: String, niceness: Int32 = 0, _ body: @escaping @Sendable () -> Void) {
+    precondition((0...19).contains(niceness), "a thread can only give way")
+    let start = unsafe Unmanaged.passRetained(Start(name: name, niceness: niceness, body: body)).toOpaque()
     let code = unsafe pthread_create(
       &handle, nil,
       { argument in
         guard let argument = unsafe argument else { return nil }
         let start = unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
         nameThisThread(start.name)
+        // On Linux a niceness belongs to a thread (setpriority(2), "C library/kernel differences"). Giving way is always
+        // allowed; where it is not done all the same, the thread only gives way less.
+        if start.niceness > 0 {
+          let thisThread = __priority_which_t(PRIO_PROCESS.rawValue)
+          setpriority(thisThread, 0, min(19, getpriority(thisThread, 0) + start.niceness))
+        }
         start.body()
         return nil
       }, start)

@@ -38,17 +38,15 @@ public struct ZstdError: Error, Equatable, Sendable, CustomStringConvertible {
   /// - Parameter level: Negative levels are the fast ones; 1 to 19 compress better.
   public mutating func compress(_ bytes: RawSpan, level: Int, into output: inout [UInt8]) throws(ZstdError) {
     let bound = ZSTD_compressBound(bytes.byteCount)
-    let start = output.count
-    output.reserveCapacity(start + bound)
-    output.append(contentsOf: repeatElement(0, count: bound))
-    let written = unsafe output.withUnsafeMutableBytes { target in
-      unsafe bytes.withUnsafeBytes { source in
-        unsafe ZSTD_compressCCtx(
-          context, target.baseAddress.map { unsafe $0 + start }, bound, source.baseAddress, source.count, Int32(level))
+    var code = 0
+    let frame = unsafe [UInt8](unsafeUninitializedCapacity: bound) { target, count in
+      code = unsafe bytes.withUnsafeBytes { source in
+        unsafe ZSTD_compressCCtx(context, target.baseAddress, bound, source.baseAddress, source.count, Int32(level))
       }
+      count = ZSTD_isError(code) == 0 ? code : 0
     }
-    guard ZSTD_isError(written) == 0 else { throw ZstdError(code: written, operation: "ZSTD_compressCCtx") }
-    output.removeLast(bound - written)
+    guard ZSTD_isError(code) == 0 else { throw ZstdError(code: code, operation: "ZSTD_compressCCtx") }
+    if output.isEmpty { output = frame } else { output += frame }
   }
 }
 

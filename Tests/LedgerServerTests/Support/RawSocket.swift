@@ -22,13 +22,17 @@ enum RawSocket {
   /// - Parameters:
   ///   - pause: Waited after each piece.
   ///   - closesAfterSending: Hangs up instead of reading.
+  ///   - halfCloses: Says after sending that nothing more comes, and reads.
   static func exchange(
     _ path: String, _ pieces: [String], pause: Duration? = nil, seconds: Int64 = 10, closesAfterSending: Bool = false,
-    isEnough: @escaping @Sendable (String) -> Bool = { _ in false }
+    halfCloses: Bool = false, isEnough: @escaping @Sendable (String) -> Bool = { _ in false }
   ) async throws -> Answer {
     let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .connect(unixDomainSocketPath: path) { channel in
-        channel.eventLoop.makeCompletedFuture { try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel) }
+        channel.eventLoop.makeCompletedFuture {
+          try NIOAsyncChannel<ByteBuffer, ByteBuffer>(
+            wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
+        }
       }
     return try await channel.executeThenClose { inbound, outbound in
       let connection = channel.channel
@@ -47,6 +51,7 @@ enum RawSocket {
       } catch {
         // The server has hung up; what it said is read below.
       }
+      if halfCloses { outbound.finish() }
       var bytes: [UInt8] = []
       guard !closesAfterSending else {
         timer.cancel()

@@ -1,0 +1,434 @@
+// The first handler of a connection. Appends in the common form it answers itself; everything else goes on, unchanged, to
+// the HTTP parser and the routes behind it.
+//
+//   socket ─▶ AppendDoor ─▶ HTTP parser ─▶ ConnectionHandler ─▶ Hummingbird
+//                │  ▲
+//                ▼  │ answers, a group at a time
+//             AppendLoop ─▶ EventLog
+//
+// Invariants:
+// - Answers leave in the order of the requests. A request that goes on waits until every append before it is answered, and
+//   what comes behind it waits until it is answered: the two ways are never under way at once on a connection.
+// - What goes on, goes on as it came, and from the first byte of a request. An append whose body is refused goes on as
+//   well: there is one place that makes refusals, and both ways answer alike.
+// - The parser is left at the end of a request, or never comes back: only it says where requests end.
+// - Bytes that wait here are bounded: reading stops when there are more than `heldByteCountMax` behind what is being
+//   answered, when the log's queue is full, and when the client does not take its answers.
+// - A connection without a byte for the idle time is closed, unless it waits for us.
+
+import Bytes
+import EventLog
+import LedgerCore
+import LedgerHTTP
+import NIOCore
+import NIOExtras
+import NIOHTTP1
+
+final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
+  typealias InboundIn = ByteBuffer
+  typealias InboundOut = ByteBuffer
+  typealias OutboundIn = ByteBuffer
+  typealias OutboundOut = ByteBuffer
+
+  /// Where the next byte belongs.
+  private enum Place {
+    /// At the beginning of a request.
+    case start
+    /// In an append whose head is here.
+    case append(CommonForm.Head)
+    /// At the beginning of a stream of lines of this many bytes, which is handed over and not answered. It stays here: if
+    /// one of its lines is a conflict, the route takes the lines before it.
+    case lines(byteCount: Int)
+    /// In the head of a request that goes on; how much of the empty line that ends it has been seen.
+    case headThatGoesOn(endCount: Int, heads: Int)
+    /// In its body.
+    case bodyThatGoesOn(missing: Int)
+    /// Behind it, until it is answered.
+    case behind
+    /// Everything goes on from here.
+    case onwards
+  }
+
+  /// An append that is not answered yet.
+  private struct Open {
+    let token: UInt64
+    let names: [EventName]
+    var answer: Result<AppendResult, AppendError>?
+  }
+
+  private let shared: AppendLoop
+  private let onwardConnection: ConnectionHandler
+  private let administrators: Set<UInt32>
+  private var context: ChannelHandlerContext?
+  private var principal: Principal?
+  private var isOwnWayOpen = true
+
+  private var place = Place.start
+  private var bytes = ByteBuffer()
+  private var open = CircularBuffer<Open>()
+  /// What has been answered since the last piece was sent.
+  private var answers: ByteBuffer?
+  private var isAnswering = false
+
+  private var isWorking = false
+  private var hasHandedOn = false
+  private var isReadHeld = false
+  private var isWaitingForRoom = false
+  private var isQuiescing = false
+  private var heldEvents: [any Sendable] = []
+  private var lastByte = NIODeadline.now()
+  private var idleTimer: Scheduled<Void>?
+
+  /// Bytes that may wait behind a request that is being answered.
+  static let heldByteCountMax = 64 << 10
+  /// Appends that one connection may have under way.
+  static let openCountMax = 256
+
+  init(shared: AppendLoop, onwardConnection: ConnectionHandler, administrators: Set<UInt32>) {
+    self.shared = shared
+    self.onwardConnection = onwardConnection
+    self.administrators = administrators
+  }
+
+  // MARK: The connection's life
+
+  func handlerAdded(context: ChannelHandlerContext) {
+    self.context = context
+    onwardConnection.onProgress = { [unowned self] in goOn() }
+    scheduleIdleCheck(.seconds(Int64(shared.limits.idleSeconds)))
+  }
+
+  func handlerRemoved(context: ChannelHandlerContext) { end() }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    end()
+    context.fireChannelInactive()
+  }
+
+  private func end() {
+    idleTimer?.cancel()
+    idleTimer = nil
+    onwardConnection.onProgress = nil
+    context = nil
+    open.removeAll()
+  }
+
+  /// The caller is looked up once a connection: the kernel fixed it when the connection was made.
+  private func caller(_ context: ChannelHandlerContext) -> Principal? {
+    if principal == nil, isOwnWayOpen {
+      let found = NIOLoopBoundBox<Principal?>(nil, eventLoop: context.eventLoop)
+      // Complete at once, since this is the event loop.
+      Principal.ofPeer(context.channel, administrators: administrators)?.assumeIsolated().whenSuccess { found.value = $0 }
+      principal = found.value
+      isOwnWayOpen = principal != nil
+    }
+    return principal
+  }
+
+  private func scheduleIdleCheck(_ time: TimeAmount) {
+    guard let context else { return }
+    let own = NIOLoopBound(self, eventLoop: context.eventLoop)
+    idleTimer = context.eventLoop.scheduleTask(in: time) { own.value.checkIdle() }
+  }
+
+  private func checkIdle() {
+    guard let context else { return }
+    let limit = TimeAmount.seconds(Int64(shared.limits.idleSeconds))
+    let isWaitedFor = !open.isEmpty || isReadHeld || (onwardConnection.isAnswering && !onwardConnection.isReading)
+    let silence = NIODeadline.now() - lastByte
+    if isWaitedFor || silence < limit { return scheduleIdleCheck(isWaitedFor ? limit : limit - silence) }
+    context.close(promise: nil)
+  }
+
+  // MARK: Bytes in
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    var incoming = unwrapInboundIn(data)
+    lastByte = .now()
+    if bytes.readableBytes == 0 { bytes = incoming } else { bytes.writeBuffer(&incoming) }
+    work(context)
+  }
+
+  func channelReadComplete(context: ChannelHandlerContext) { context.fireChannelReadComplete() }
+
+  func read(context: ChannelHandlerContext) {
+    if isFull(context) {
+      isReadHeld = true
+    } else {
+      context.read()
+    }
+  }
+
+  func channelWritabilityChanged(context: ChannelHandlerContext) {
+    if context.channel.isWritable { goOn() }
+    context.fireChannelWritabilityChanged()
+  }
+
+  /// True if no more bytes are wanted now.
+  private func isFull(_ context: ChannelHandlerContext) -> Bool {
+    switch place {
+    case .onwards, .headThatGoesOn, .bodyThatGoesOn: false
+    case .behind: bytes.readableBytes > Self.heldByteCountMax
+    case .lines: bytes.readableBytes > Self.heldByteCountMax
+    case .start, .append: bytes.readableBytes > Self.heldByteCountMax && !mayBegin(context)
+    }
+  }
+
+  /// True if another append may be taken from this connection.
+  private func mayBegin(_ context: ChannelHandlerContext) -> Bool {
+    guard context.channel.isWritable, open.count < Self.openCountMax else { return false }
+    if shared.isFull, !isWaitingForRoom {
+      isWaitingForRoom = true
+      shared.whenRoom(self)
+    }
+    return !shared.isFull
+  }
+
+  /// The queue takes appends again.
+  func goOnWithRoom() {
+    isWaitingForRoom = false
+    goOn()
+  }
+
+  /// Something that was waited for has come: looks again at what is held.
+  func goOn() {
+    guard let context, !isWorking else { return }
+    hasHandedOn = false
+    work(context)
+    // Handlers behind this one look at what they got when a read is complete; this was not one.
+    if hasHandedOn { context.fireChannelReadComplete() }
+    if isReadHeld, !isFull(context) {
+      isReadHeld = false
+      context.read()
+    }
+  }
+
+  /// Takes whole requests, or hands bytes on, until there is nothing to do.
+  private func work(_ context: ChannelHandlerContext) {
+    // What is handed on may bring something back before it returns; the loop that hands it on sees that, too.
+    guard !isWorking else { return }
+    isWorking = true
+    defer { isWorking = false }
+    while step(context) {}
+    if bytes.readableBytes == 0 { bytes.clear() }
+    fireHeldEvents(context)
+  }
+
+  /// One step; false if it waits for bytes, for answers, or for room.
+  private func step(_ context: ChannelHandlerContext) -> Bool {
+    switch place {
+    case .start:
+      guard bytes.readableBytes > 0, !isQuiescing else { return false }
+      let form = isOwnWayOpen ? CommonForm(bytes.readableBytesSpan, headByteCountMax: shared.limits.headerByteCountMax) : .other
+      switch form {
+      case .incomplete: return false
+      case .append(let head): place = .append(head)
+      case .other: return passOn(context)
+      }
+      return true
+    case .append(let head):
+      let byteCount = head.byteCount + head.bodyByteCount
+      guard bytes.readableBytes >= byteCount else {
+        bytes.reserveCapacity(minimumWritableBytes: byteCount - bytes.readableBytes)
+        return false
+      }
+      guard mayBegin(context), head.content != .lines || open.isEmpty else { return false }
+      guard let principal = caller(context), submit(head, principal) else { return passOn(context) }
+      if head.content == .lines {
+        place = .lines(byteCount: byteCount)
+        return false
+      }
+      bytes.moveReaderIndex(forwardBy: byteCount)
+      place = .start
+      return true
+    case .lines: return false
+    case .headThatGoesOn(let endCount, let heads): return passHead(context, endCount, heads)
+    case .bodyThatGoesOn(let missing):
+      guard bytes.readableBytes > 0 else { return false }
+      let count = min(missing, bytes.readableBytes)
+      place = .bodyThatGoesOn(missing: missing - count)
+      pass(count, context)
+      if case .bodyThatGoesOn(missing: 0) = place { place = onwardConnection.isReading ? .onwards : .behind }
+      return true
+    case .behind:
+      guard !onwardConnection.isAnswering, !onwardConnection.isReading else { return false }
+      place = .start
+      return true
+    case .onwards:
+      guard bytes.readableBytes > 0 else { return false }
+      pass(bytes.readableBytes, context)
+      return false
+    }
+  }
+
+  // MARK: What goes on
+
+  /// Lets the request that begins here go on, when every append before it is answered.
+  private func passOn(_ context: ChannelHandlerContext) -> Bool {
+    guard open.isEmpty else { return false }
+    place = .headThatGoesOn(endCount: 0, heads: onwardConnection.headCount)
+    return true
+  }
+
+  /// Hands on the bytes of a head, to its end and no further, and then asks the parser what comes.
+  private func passHead(_ context: ChannelHandlerContext, _ seen: Int, _ heads: Int) -> Bool {
+    guard bytes.readableBytes > 0 else { return false }
+    let (count, endCount) = Self.headEnd(bytes.readableBytesSpan, seen)
+    place = .headThatGoesOn(endCount: endCount, heads: heads)
+    pass(count, context)
+    // Whoever was handed the bytes may have closed the connection.
+    guard case .headThatGoesOn(4, _) = place else { return self.context != nil && bytes.readableBytes > 0 }
+    guard onwardConnection.headCount == heads + 1 else {
+      place = .onwards
+      return true
+    }
+    if !onwardConnection.isReading {
+      place = .behind
+    } else if let missing = onwardConnection.bodyByteCount {
+      place = .bodyThatGoesOn(missing: missing)
+    } else {
+      place = .onwards
+    }
+    return true
+  }
+
+  /// How many bytes there are to the end of the empty line, and how much of that end has been seen then.
+  private static func headEnd(_ bytes: RawSpan, _ seen: Int) -> (count: Int, endCount: Int) {
+    var endCount = seen
+    for index in 0..<bytes.byteCount {
+      switch (bytes.byte(at: index), endCount) {
+      case (0x0d, 0), (0x0d, 2), (0x0a, 1), (0x0a, 3): endCount += 1
+      case (0x0d, _): endCount = 1
+      default: endCount = 0
+      }
+      if endCount == 4 { return (index + 1, 4) }
+    }
+    return (bytes.byteCount, endCount)
+  }
+
+  private func pass(_ count: Int, _ context: ChannelHandlerContext) {
+    guard let slice = bytes.readSlice(length: count) else { preconditionFailure("no more is handed on than there is") }
+    hasHandedOn = true
+    context.fireChannelRead(wrapInboundOut(slice))
+  }
+
+  // MARK: Events
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    switch event {
+    case let event as ChannelShouldQuiesceEvent:
+      isQuiescing = true
+      heldEvents.append(event)
+    case ChannelEvent.inputClosed:
+      heldEvents.append(ChannelEvent.inputClosed)
+    default: return context.fireUserInboundEventTriggered(event)
+    }
+    work(context)
+  }
+
+  /// The end of the input and the call to finish go on when what came before them is answered here.
+  private func fireHeldEvents(_ context: ChannelHandlerContext) {
+    guard !heldEvents.isEmpty, open.isEmpty else { return }
+    let isInputClosed = heldEvents.contains { ($0 as? ChannelEvent) == .inputClosed }
+    if isInputClosed {
+      // Half a request: the parser says what there is to say about it.
+      place = .onwards
+      if bytes.readableBytes > 0 { pass(bytes.readableBytes, context) }
+    } else if case .append = place {
+      return
+    }
+    let events = heldEvents
+    heldEvents = []
+    for event in events { context.fireUserInboundEventTriggered(event) }
+  }
+}
+
+// MARK: - Appends
+
+extension AppendDoor {
+  /// Parses an append and hands it over; false if its body is refused.
+  private func submit(_ head: CommonForm.Head, _ principal: Principal) -> Bool {
+    let parsed: ParsedBatch
+    let whole = bytes
+    do throws(Problem) {
+      parsed = try parse(whole.readableBytesSpan, head, principal)
+    } catch {
+      return false
+    }
+    let token = shared.submit(parsed.batch, from: self)
+    open.append(Open(token: token, names: parsed.names))
+    return true
+  }
+
+  private func parse(_ text: RawSpan, _ head: CommonForm.Head, _ principal: Principal) throws(Problem) -> ParsedBatch {
+    let body = AppendBody(limits: shared.limits, readers: shared.readers, wantsNames: head.wantsReceipts)
+    let batch = shared.log.makeBatch(door: .http, principal: principal.name)
+    let range = head.byteCount..<head.byteCount + head.bodyByteCount
+    return switch head.content {
+    case .single: try body.single(text.slice(range), into: batch)
+    case .batch: try body.array(text.slice(range), into: batch)
+    case .lines: try body.lines(text.slice(range), into: batch)
+    }
+  }
+
+  /// Takes an answer, and writes those that have their turn.
+  ///
+  /// - Returns: True if this is the first one since ``endOfAnswers()``, which then must be called.
+  func take(_ result: Result<AppendResult, AppendError>, of token: UInt64) -> Bool {
+    guard let context, let index = open.firstIndex(where: { $0.token == token }) else { return false }
+    open[index].answer = result
+    while let first = open.first, let answer = first.answer {
+      open.removeFirst()
+      if case .lines(let byteCount) = place {
+        guard case .success = answer else {
+          place = .headThatGoesOn(endCount: 0, heads: onwardConnection.headCount)
+          continue
+        }
+        bytes.moveReaderIndex(forwardBy: byteCount)
+        place = .start
+      }
+      if answers == nil { answers = context.channel.allocator.buffer(capacity: 512) }
+      answers?.writeAnswer(answer, first.names, date: shared.httpDate())
+    }
+    defer { isAnswering = true }
+    return !isAnswering
+  }
+
+  /// Sends what a group of answers came to, in one piece, and goes on with what waited behind them.
+  func endOfAnswers() {
+    isAnswering = false
+    guard let context else { return }
+    if let written = answers {
+      answers = nil
+      context.writeAndFlush(wrapOutboundOut(written), promise: nil)
+    }
+    goOn()
+  }
+}
+
+extension ByteBuffer {
+  /// An answer as the routes write it: head and body in one piece.
+  fileprivate mutating func writeAnswer(_ result: Result<AppendResult, AppendError>, _ names: [EventName], date: [UInt8]) {
+    switch result {
+    case .success(let result):
+      let body = AppendAnswer(result, names: names).encoded()
+      writeStaticString("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ")
+      writeEnd(of: body, date: date)
+    case .failure(let error):
+      let problem = error.problem
+      let status = HTTPResponseStatus(statusCode: problem.code.status)
+      writeString("HTTP/1.1 \(status.code) \(status.reasonPhrase)\r\nContent-Type: \(MediaType.problem)\r\n")
+      if problem.code.carriesRetryAfter { writeStaticString("Retry-After: 1\r\n") }
+      writeStaticString("Content-Length: ")
+      writeEnd(of: problem.encoded(), date: date)
+    }
+  }
+
+  private mutating func writeEnd(of body: [UInt8], date: [UInt8]) {
+    writeString(String(body.count))
+    writeStaticString("\r\nDate: ")
+    writeBytes(date)
+    writeStaticString("\r\n\r\n")
+    writeBytes(body)
+  }
+}
