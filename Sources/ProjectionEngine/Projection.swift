@@ -72,6 +72,40 @@ public protocol ProjectionFold: AnyObject {
   func apply(_ event: LoggedEvent) throws(FoldFailure)
 }
 
+/// Events made ready for a fold by work that needs no rows. It is done ahead, on another thread, when much waits.
+public protocol PreparedEvents: Sendable {
+  /// None.
+  init()
+  /// Prepares one more, behind the others.
+  ///
+  /// - Parameter event: Valid only during the call.
+  mutating func append(_ event: LoggedEvent)
+  /// How large the prepared events are, about.
+  var byteCount: Int { get }
+  /// Forgets them all; keeps the memory.
+  mutating func removeAll()
+}
+
+/// A fold that takes its events prepared.
+public protocol PreparingFold: ProjectionFold {
+  /// What it takes.
+  associatedtype Prepared: PreparedEvents
+
+  /// Folds one event into the rows; as ``ProjectionFold/apply(_:)``.
+  ///
+  /// - Parameter index: Of the event among the prepared ones.
+  func apply(_ prepared: borrowing Prepared, at index: Int) throws(FoldFailure)
+}
+
+extension PreparingFold {
+  /// Prepares one event and folds it.
+  public func apply(_ event: LoggedEvent) throws(FoldFailure) {
+    var prepared = Prepared()
+    prepared.append(event)
+    try apply(prepared, at: 0)
+  }
+}
+
 /// The folding half of a projection that is fed from another one: with units instead of events.
 ///
 /// The rows must be a function of what the upstream says about its units now, and of nothing else: a unit may be handed

@@ -31,11 +31,10 @@ final class Session {
   private let interrupt: @Sendable () -> Bool
   private let options: EngineOptions
   private let log: EventLog
-  private let reader: LogReader
-  private let event = LoggedEvent()
   private let backing: LMDBBacking
   private var rows: RowStore
   private var fold: any ProjectionFold
+  private var pump: any EventPump
 
   init(
     generation: Generation, state: GenerationState, projection: any Projection, log: EventLog, options: EngineOptions,
@@ -47,10 +46,10 @@ final class Session {
     self.log = log
     self.options = options
     self.interrupt = interrupt
-    reader = log.makeReader(after: state.mark.position)
     backing = LMDBBacking(try generation.environment())
     rows = RowStore(backing: backing, digest: state.digest, rowCount: state.rowCount, isEmpty: state.rowCount == 0)
     fold = projection.makeFold(rows: rows)
+    pump = makePump(for: fold, of: log, name: projection.name)
   }
 
   /// The tables, in byte order of their names.
@@ -61,6 +60,7 @@ final class Session {
     backing.abort()
     rows = RowStore(backing: backing, digest: state.digest, rowCount: state.rowCount, isEmpty: state.rowCount == 0)
     fold = projection.makeFold(rows: rows)
+    pump = makePump(for: fold, of: log, name: projection.name)
   }
 
   /// Enlarges the map after `mapFull`.
@@ -120,7 +120,7 @@ final class Session {
         return 0
       }
       do throws(LogError) {
-        batch.next.mark = try log.mark(at: reader.position)
+        batch.next.mark = try log.mark(at: state.mark.position + UInt64(batch.count))
       } catch {
         throw .log(error)
       }
@@ -133,40 +133,22 @@ final class Session {
   }
 
   private func readEvents(through last: Position, countMax: Int, parking: ParkedEvent?, _ batch: inout Batch) throws(BatchFailure) {
-    var failed: BatchFailure?
-    var recorded = batch.next.lastRecorded
-    var parked: [ParkedEvent] = []
-    reader.seek(after: state.mark.position)
     let store = rows
-    let fold = fold
-    do throws(LogError) {
-      batch.count = try reader.read(maxCount: countMax, through: last) { position, envelope, bytes in
-        recorded = envelope.recorded
-        if let parking, parking.position == position {
-          parked.append(parking)
-          return true
-        }
-        do throws(EventError) {
-          try event.read(bytes, position: position, envelope: envelope)
-        } catch {
-          failed = .poison(at: position, reason: "the stored event cannot be read: \(error.message)")
-          return false
-        }
-        do throws(FoldFailure) {
-          try fold.apply(event)
-        } catch {
-          failed = failure(error, at: position)
-          return false
-        }
-        return store.cachedRowCount < options.cachedRowCountMax && store.waitingByteCount < options.waitingByteCountMax
+    do throws(PumpFailure) {
+      let pumped = try pump.pump(Stretch(after: state.mark.position, through: last, countMax: countMax, parking: parking)) { position in
+        store.cachedRowCount < options.cachedRowCountMax && store.waitingByteCount < options.waitingByteCountMax
           && !(position & 0xff == 0 && interrupt())
       }
+      batch.count = pumped.count
+      batch.next.lastRecorded = pumped.lastRecorded ?? batch.next.lastRecorded
+      batch.parked = pumped.parked
     } catch {
-      throw .log(error)
+      switch error {
+      case .fold(let error, let position): throw failure(error, at: position)
+      case .unreadable(let reason, let position): throw .poison(at: position, reason: "the stored event cannot be read: \(reason)")
+      case .log(let error): throw .log(error)
+      }
     }
-    if let failed { throw failed }
-    batch.next.lastRecorded = recorded
-    batch.parked = parked
   }
 
   /// What becomes of the units that a batch changed.

@@ -128,6 +128,24 @@ public final class Table<Key: RowKey, Row: StoredRow>: FlushableTable {
 }
 
 // MARK: Looking up
+extension Table where Key == ByteString {
+  /// Finds a row, or the place where it would be, without making a key of its own unless it must.
+  ///
+  /// - Parameter hash: ``RowHash`` of the key.
+  @inlinable
+  public func place(ofKey key: RawSpan, hash: UInt64) throws(FoldFailure) -> RowPlace {
+    let found = cache.index.find(hash) { place in
+      let known = cache.entries[place].key.bytes
+      return known.rawSpan.isEqual(to: key)
+    }
+    if let found {
+      if cache.entries[found].lastUse != store.batch { cache.entries[found].lastUse = store.batch }
+      return RowPlace(found)
+    }
+    return RowPlace(try load(ByteString(key), hash))
+  }
+}
+
 extension Table {
   /// Brings a row into the cache from what waits or from the file, or notes that there is none.
   @inlinable

@@ -7,12 +7,11 @@
 // - No state outlives a batch but the rows, and what is derived from them and checked against them (`Names`).
 
 import Bytes
-import JSON
-public import LedgerCore
+import LedgerCore
 public import ProjectionEngine
 
 /// The working state of ``CustomersProjection``.
-public final class CustomersFold: ProjectionFold {
+public final class CustomersFold: PreparingFold {
   private let rows: RowStore
   private let names: Names
   private let graph: IdentityGraph
@@ -33,56 +32,55 @@ public final class CustomersFold: ProjectionFold {
   }
 
   /// Folds one event: for each participant finds the customer, merges if it must, and adds to timeline, traits and sums.
-  public func apply(_ event: LoggedEvent) throws(FoldFailure) {
+  public func apply(_ prepared: borrowing CustomerEvents, at index: Int) throws(FoldFailure) {
+    let event = prepared.events[index]
     guard event.position <= CustomerID.positionMax else { throw .poison("the position does not fit a customer's id") }
     if try !names.refresh() { graph.forgetNames() }
-    let interaction = Interaction(of: event)
-    let occurred = event.occurred.microseconds
-    let effective = min(occurred, event.envelope.received.microseconds)
-    let shared = try sharedEntry(of: event, interaction)
-    for (index, participant) in interaction.participants.enumerated() {
+    let arena = prepared.arena
+    let shared = try sharedEntry(of: event, in: arena)
+    for place in event.participants {
+      let participant = prepared.participants[place]
       var entry = shared
-      entry.part = try names.number(of: participant.part, in: event.json)
-      if index > 0 {
+      entry.part = try names.number(of: participant.part, in: arena)
+      if place > event.participants.lowerBound {
         entry.value = nil
         entry.cost = nil
       }
-      let ordinal = UInt8(participant.ordinal)
-      let resolved = try resolve(participant, at: event.position, occurred: occurred)
+      let resolved = try resolve(participant, of: event, prepared)
       let unit = resolved.unit
       entry.identifiers = resolved.identifiers
       timelines.insert(
-        TimelineKey(unit: unit, occurred: occurred, position: event.position, participant: ordinal), entry)
+        TimelineKey(unit: unit, occurred: event.occurred, position: event.position, participant: participant.ordinal), entry)
       rows.markChanged(unit: unit.raw)
       guard unit != .unowned else { continue }
       var said: [CustomerRow.Trait] = []
-      for trait in participant.traits {
-        let name = try names.number(of: trait.name.rawSpan)
-        let key = TraitKey(unit: unit, name: name, effective: effective, position: event.position, participant: ordinal)
-        let value = event.json.withText(of: trait.value) { [UInt8]($0) }
-        traits.insert(key, TraitRow(occurred: occurred, source: entry.source, value: value))
-        said.append(CustomerRow.Trait(name: name, effective: effective, position: event.position, participant: ordinal))
+      for trait in prepared.traits[participant.traits] {
+        let name = try names.number(of: trait.name, in: arena)
+        let key = TraitKey(
+          unit: unit, name: name, effective: event.effective, position: event.position, participant: participant.ordinal)
+        traits.insert(key, TraitRow(occurred: event.occurred, source: entry.source, value: Array(arena[trait.value.range])))
+        said.append(
+          CustomerRow.Trait(name: name, effective: event.effective, position: event.position, participant: participant.ordinal))
       }
-      try count(entry, said, occurred: occurred, direction: direction(of: event), for: resolved)
+      try count(entry, said, event, for: resolved)
     }
   }
 
   /// The entry as all participants share it.
-  private func sharedEntry(of event: LoggedEvent, _ interaction: Interaction) throws(FoldFailure) -> TimelineEntry {
-    let attributes = event.attributes
+  private func sharedEntry(of event: CustomerEvents.Event, in arena: [UInt8]) throws(FoldFailure) -> TimelineEntry {
     var entry = TimelineEntry()
-    entry.type = try names.number(of: attributes.type, in: event.json)
-    entry.source = try names.number(of: attributes.source, in: event.json)
-    entry.channel = try names.number(of: attributes.channel, in: event.json)
-    entry.campaign = try names.number(of: attributes.campaign, in: event.json)
-    entry.direction = try names.number(of: attributes.direction, in: event.json)
-    entry.purpose = try names.number(of: attributes.purpose, in: event.json)
-    entry.role = try names.number(of: attributes.role, in: event.json)
-    entry.businessUnit = try names.number(of: attributes.businessUnit, in: event.json)
-    entry.stage = try names.number(of: attributes.stage, in: event.json)
-    if let node = interaction.case { entry.case = event.json.bytes(of: node) }
-    entry.value = try stored(interaction.value)
-    entry.cost = try stored(interaction.cost)
+    entry.type = try names.number(of: event.type, in: arena)
+    entry.source = try names.number(of: event.source, in: arena)
+    entry.channel = try names.number(of: event.channel, in: arena)
+    entry.campaign = try names.number(of: event.campaign, in: arena)
+    entry.direction = try names.number(of: event.direction, in: arena)
+    entry.purpose = try names.number(of: event.purpose, in: arena)
+    entry.role = try names.number(of: event.role, in: arena)
+    entry.businessUnit = try names.number(of: event.businessUnit, in: arena)
+    entry.stage = try names.number(of: event.stage, in: arena)
+    if !event.case.isEmpty { entry.case = Array(arena[event.case.range]) }
+    entry.value = try stored(event.value)
+    entry.cost = try stored(event.cost)
     return entry
   }
 
@@ -91,22 +89,17 @@ public final class CustomersFold: ProjectionFold {
     return StoredAmount(value: amount.value, currency: try names.number(of: amount.currency.rawSpan))
   }
 
-  private func direction(of event: LoggedEvent) -> (inbound: Bool, outbound: Bool) {
-    guard let node = event.attributes.direction else { return (false, false) }
-    return (event.json.equals(node, "inbound"), event.json.equals(node, "outbound"))
-  }
-
   /// Gives a customer the event's new identifiers and adds the event to its sums.
   private func count(
-    _ entry: TimelineEntry, _ said: [CustomerRow.Trait], occurred: Int64, direction: (inbound: Bool, outbound: Bool), for resolved: Resolved
+    _ entry: TimelineEntry, _ said: [CustomerRow.Trait], _ event: CustomerEvents.Event, for resolved: Resolved
   ) throws(FoldFailure) {
     try customers.update(resolved.unit.raw) { (row) throws(FoldFailure) in
       if row == nil { row = CustomerRow() }
       row?.identifiers.append(contentsOf: resolved.attached)
-      for number in resolved.seen { row?.touch(identifier: number, occurred: occurred) }
-      row?.see(occurred: occurred)
+      for number in resolved.seen { row?.touch(identifier: number, occurred: event.occurred) }
+      row?.see(occurred: event.occurred)
       if entry.channel != 0 {
-        row?.see(channel: entry.channel, inbound: direction.inbound, outbound: direction.outbound, occurred: occurred)
+        row?.see(channel: entry.channel, inbound: event.isInbound, outbound: event.isOutbound, occurred: event.occurred)
       }
       for trait in said { row?.see(trait: trait) }
       if let value = entry.value { try row?.add(value: value.value, cost: .zero, currency: value.currency) }
@@ -115,10 +108,12 @@ public final class CustomersFold: ProjectionFold {
   }
 
   /// The customer of a participant; those it joins are one afterwards.
-  private func resolve(_ participant: Interaction.Participant, at position: Position, occurred: Int64) throws(FoldFailure) -> Resolved {
+  private func resolve(
+    _ participant: CustomerEvents.Participant, of event: CustomerEvents.Event, _ prepared: borrowing CustomerEvents
+  ) throws(FoldFailure) -> Resolved {
     guard !participant.identifiers.isEmpty else { return .nobody }
     let resolved = try graph.resolve(
-      participant.identifiers, position: position, participant: participant.ordinal, occurred: occurred)
+      participant.identifiers, of: prepared, position: event.position, participant: participant.ordinal, occurred: event.occurred)
     for loser in resolved.absorbed { try merge(loser, into: resolved.unit) }
     return resolved
   }

@@ -76,28 +76,29 @@ final class IdentityGraph {
   /// Finds the customer of an event's participant, and files the evidence. Identifiers of the event are pointed at the
   /// answer; the customers' own rows and the identifiers of absorbed ones are the caller's.
   ///
-  /// - Parameter event: At least one identifier, distinct, in byte order.
-  func resolve(_ event: [Identifier], position: Position, participant: Int, occurred: Int64) throws(FoldFailure) -> Resolved {
+  /// - Parameter places: Of the identifiers among the prepared ones: at least one, distinct, in byte order.
+  func resolve(
+    _ places: Range<Int>, of prepared: borrowing CustomerEvents, position: Position, participant: UInt8, occurred: Int64
+  ) throws(FoldFailure) -> Resolved {
     var candidates: [Candidate] = []
-    candidates.reserveCapacity(event.count)
-    let fresh = try find(event, into: &candidates)
+    candidates.reserveCapacity(places.count)
+    let fresh = try find(places, of: prepared, into: &candidates)
     // What a customer has stays in one component: an event that only repeats it joins nothing.
     if fresh.isEmpty, let owner = candidates.first?.owner, owner != .unowned, candidates.allSatisfy({ $0.owner == owner }) {
       let numbers = IdentityGraph.numbers(of: candidates)
       return Resolved(unit: owner, absorbed: [], attached: [], seen: numbers, identifiers: numbers)
     }
-    let component = try join(event, fresh, position: position, &candidates)
+    let component = try join(prepared, fresh, position: position, &candidates)
     let numbers = IdentityGraph.numbers(of: candidates)
     if candidates.count > 1 { prioritise(&candidates) }
-    let ordinal = UInt8(participant)
-    try setAside(&candidates, component: component, position: position, participant: ordinal, occurred: occurred)
+    try setAside(&candidates, component: component, position: position, participant: participant, occurred: occurred)
     guard !candidates.isEmpty else {
-      let key = EvidenceKey(component: component, position: position, participant: ordinal)
+      let key = EvidenceKey(component: component, position: position, participant: participant)
       unownedEvidence.insert(key, EvidenceRow(occurred: occurred))
       return Resolved(unit: .unowned, absorbed: [], attached: [], seen: [], identifiers: numbers)
     }
     let owners = IdentityGraph.owners(of: candidates)
-    let unit = owners.first ?? CustomerID(position: position, participant: participant)
+    let unit = owners.first ?? CustomerID(position: position, participant: Int(participant))
     if owners.isEmpty { members.insert(ComponentMember(component: component, customer: unit), Empty()) }
     var attached: [CustomerRow.Attached] = []
     var seen: [UInt64] = []
@@ -136,15 +137,18 @@ extension IdentityGraph {
   }
 
   /// Finds the identifiers that are known; answers the others.
-  private func find(_ event: [Identifier], into candidates: inout [Candidate]) throws(FoldFailure) -> [Fresh] {
+  private func find(
+    _ places: Range<Int>, of prepared: borrowing CustomerEvents, into candidates: inout [Candidate]
+  ) throws(FoldFailure) -> [Fresh] {
+    let arena = prepared.arena
     var fresh: [Fresh] = []
-    for (index, identifier) in event.enumerated() {
-      let key = identifier.rowKey
-      let place = try identifiers.place(of: key)
-      let kind = try names.number(of: identifier.kind.rawSpan)
-      let rank = remember(kind, identifier.kind).rank
+    for index in places {
+      let identifier = prepared.identifiers[index]
+      let place = try identifiers.place(ofKey: arena.rawSpan.slice(identifier.key.range), hash: identifier.keyHash)
+      let kind = try names.number(of: arena.rawSpan.slice(identifier.kind))
+      let rank = remember(kind, arena.rawSpan.slice(identifier.kind)).rank
       if let row = identifiers.row(at: place) {
-        if key.bytes.count > BoundedKey.byteCountMax { try check(identifier, row) }
+        if identifier.isLong { try check(identifier, arena, row) }
         candidates.append(
           Candidate(
             index: index, place: place, number: row.number, kind: kind, rank: rank, component: row.component, owner: row.owner))
@@ -157,7 +161,7 @@ extension IdentityGraph {
 
   /// Enters the fresh identifiers, joins the components of all, and answers the root.
   private func join(
-    _ event: [Identifier], _ fresh: [Fresh], position: Position, _ candidates: inout [Candidate]
+    _ prepared: borrowing CustomerEvents, _ fresh: [Fresh], position: Position, _ candidates: inout [Candidate]
   ) throws(FoldFailure) -> UInt64 {
     var roots: [UInt64] = []
     for candidate in candidates {
@@ -171,7 +175,7 @@ extension IdentityGraph {
       number += 1
       let row = IdentifierRow(number: number, component: component, owner: .unowned)
       try identifiers.update(at: new.place) { (stored) throws(FoldFailure) in stored = row }
-      values.insert(number, IdentifierValue(event[new.index], firstPosition: position))
+      values.insert(number, IdentifierValue(prepared.identifiers[new.index], prepared.arena, firstPosition: position))
       candidates.append(
         Candidate(
           index: new.index, place: new.place, number: number, kind: new.kind, rank: new.rank, component: component, owner: .unowned))
@@ -186,10 +190,10 @@ extension IdentityGraph {
   }
 
   /// The keys of long identifiers hold a hash: makes sure that this is the one.
-  private func check(_ identifier: Identifier, _ row: IdentifierRow) throws(FoldFailure) {
-    guard let stored = try values.row(row.number), stored.kind == identifier.kind, stored.value == identifier.value else {
-      throw .poison("two long identifiers have the same hash")
-    }
+  private func check(_ identifier: CustomerEvents.Identifier, _ arena: [UInt8], _ row: IdentifierRow) throws(FoldFailure) {
+    guard let stored = try values.row(row.number), stored.kind[...] == arena[identifier.kind],
+      stored.value[...] == arena[identifier.value]
+    else { throw .poison("two long identifiers have the same hash") }
   }
 
   private func root(of component: UInt64) throws(FoldFailure) -> UInt64 {
@@ -231,17 +235,18 @@ extension IdentityGraph {
 
 // MARK: Limits
 extension IdentityGraph {
-  private func remember(_ number: UInt64, _ text: [UInt8]) -> IdentifierKind {
+  private func remember(_ number: UInt64, _ text: RawSpan) -> IdentifierKind {
     if let known = kinds[number] { return known }
-    let rank = MatchLimits.rank(of: text.rawSpan)
-    let kind = IdentifierKind(rank: rank, limit: limits.limit(of: rank), text: text)
+    let rank = MatchLimits.rank(of: text)
+    let kind = IdentifierKind(rank: rank, limit: limits.limit(of: rank), text: [UInt8](text))
     kinds[number] = kind
     return kind
   }
 
   private func kind(_ number: UInt64) throws(FoldFailure) -> IdentifierKind {
     if let known = kinds[number] { return known }
-    return remember(number, try names.text(of: number))
+    let text = try names.text(of: number)
+    return remember(number, text.rawSpan)
   }
 
   /// Sorts by priority: rank, kind, value; the last gives way first.

@@ -77,10 +77,10 @@ struct IdentifierValue: StoredRow {
   let raw: [UInt8]
   let firstPosition: Position
 
-  init(_ identifier: Identifier, firstPosition: Position) {
-    kind = identifier.kind
-    value = identifier.value
-    raw = identifier.raw == identifier.value ? [] : identifier.raw
+  init(_ identifier: CustomerEvents.Identifier, _ arena: [UInt8], firstPosition: Position) {
+    kind = Array(arena[identifier.kind])
+    value = Array(arena[identifier.value])
+    raw = Array(arena[identifier.raw.range])
     self.firstPosition = firstPosition
   }
   init(from reader: inout ByteReader) throws(ByteError) {

@@ -78,6 +78,12 @@ final class Names {
     return number
   }
 
+  /// The number of a prepared text; 0 for none.
+  func number(of slice: CustomerEvents.Slice, in arena: [UInt8]) throws(FoldFailure) -> UInt64 {
+    if slice.isEmpty { return 0 }
+    return try number(of: arena.rawSpan.slice(slice.range))
+  }
+
   /// The number of a node's text; 0 for no node.
   func number(of node: JSONNode?, in json: borrowing JSONReader) throws(FoldFailure) -> UInt64 {
     guard let node else { return 0 }
