@@ -27,6 +27,7 @@ let package = Package(
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
@@ -43,6 +44,7 @@ let package = Package(
     .target(name: "Bytes", dependencies: ["CXXHash"], swiftSettings: spans),
     .target(name: "Threads", swiftSettings: strict),
     .target(name: "Files", swiftSettings: strict),
+    .target(name: "Unix", swiftSettings: strict),
     .target(name: "LMDB", dependencies: ["CLMDB", "Bytes", "Threads"], swiftSettings: spans),
     .target(name: "Zlib", dependencies: ["CZlib"], swiftSettings: strict),
     .target(name: "Zstd", dependencies: ["CZstd"], swiftSettings: spans),
@@ -69,7 +71,8 @@ let package = Package(
     .target(
       name: "LedgerServer",
       dependencies: [
-        "LedgerHTTP", "EventLog", "ProjectionEngine", "LedgerCore", "JSON", "Zlib", "Zstd", "Bytes", "Files",
+        "LedgerHTTP", "EventLog", "ProjectionEngine", "LedgerCore", "JSON", "Zlib", "Zstd", "Bytes", "Files", "Unix",
+        .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdCore", package: "hummingbird"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -127,6 +130,7 @@ let package = Package(
     .testTarget(name: "ArchitectureTests", swiftSettings: strict),
     .testTarget(name: "BytesTests", dependencies: ["Bytes"], swiftSettings: strict),
     .testTarget(name: "ThreadsTests", dependencies: ["Threads"], swiftSettings: strict),
+    .testTarget(name: "UnixTests", dependencies: ["Unix"], swiftSettings: strict),
     .testTarget(name: "FilesTests", dependencies: ["Files"], swiftSettings: strict),
     .testTarget(name: "LMDBTests", dependencies: ["LMDB", "Bytes", "Threads"], swiftSettings: strict),
     .testTarget(name: "ZstdTests", dependencies: ["Zstd", "Bytes"], swiftSettings: strict),
@@ -162,7 +166,8 @@ let package = Package(
       name: "LedgerServerTests",
       dependencies: [
         "LedgerServer", "LedgerClient", "LedgerHTTP", "EventLog", "ProjectionEngine", "Projections", "LedgerCore", "Threads", "Zstd",
-        "Bytes", "ledgerd",
+        "Bytes", "Unix", "ledgerd",
+        .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "Logging", package: "swift-log"),

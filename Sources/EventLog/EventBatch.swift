@@ -24,17 +24,21 @@ public struct EventBatch: Sendable {
   public let door: FrontDoor
   /// Who sent it.
   public let principal: String
+  /// Whose events the sender may append.
+  public let sources: SourceScope
 
   private let limits: EventLimits
   private var hasher: EventHasher
 
-  init(keys: LogKeys, limits: EventLimits, received: Timestamp, sent: Timestamp?, door: FrontDoor, principal: String) {
+  init(keys: LogKeys, limits: EventLimits, received: Timestamp, sent: Timestamp?, door: FrontDoor, principal: String, sources: SourceScope)
+  {
     self.limits = limits
     hasher = EventHasher(keys: keys)
     self.received = received
     self.sent = sent
     self.door = door
     self.principal = principal
+    self.sources = sources
   }
 
   /// How many events there are.
@@ -71,6 +75,9 @@ public struct EventBatch: Sendable {
     let attributes = try EventAttributes(of: event, in: json, limits: limits)
     guard door == .ledger || !attributes.isLedgerFact(in: json) else {
       throw EventError(.forbidden, "types that begin with \"ledger.\" are written by the ledger itself")
+    }
+    guard sources == .all || json.withString(of: attributes.source, { sources.covers($0) }) else {
+      throw EventError(.forbidden, "the sender may not append events of this source; an administrator gives prefixes of sources")
     }
     let hashes = hasher.hashes(of: attributes, json)
     let start = bytes.count

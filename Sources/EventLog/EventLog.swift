@@ -166,9 +166,14 @@ public final class EventLog: Sendable {
   // MARK: Appending
 
   /// An empty batch for events that came in together.
-  public func makeBatch(door: FrontDoor, principal: String, received: Timestamp? = nil, sent: Timestamp? = nil) -> EventBatch {
+  ///
+  /// - Parameter sources: Whose events the principal may append; others are refused as they are added.
+  public func makeBatch(
+    door: FrontDoor, principal: String, sources: SourceScope = .all, received: Timestamp? = nil, sent: Timestamp? = nil
+  ) -> EventBatch {
     EventBatch(
-      keys: store.keys, limits: options.eventLimits, received: received ?? options.clock(), sent: sent, door: door, principal: principal)
+      keys: store.keys, limits: options.eventLimits, received: received ?? options.clock(), sent: sent, door: door, principal: principal,
+      sources: sources)
   }
 
   /// Suspends while the queue is full: call it before reading more from a socket.

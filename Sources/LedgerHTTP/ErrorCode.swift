@@ -21,6 +21,8 @@ public enum ErrorCode: String, Sendable, CaseIterable {
   case emptyBatch = "empty-batch"
   /// A parameter, a header or the media type of the request is wrong.
   case invalidRequest = "invalid-request"
+  /// The caller has not said, by a token that is known, who they are.
+  case unauthorized
   /// The caller may not do this, or the type is the ledger's own.
   case forbidden
   /// There is no such thing.
@@ -54,6 +56,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
   public var status: Int {
     switch self {
     case .invalidJSON, .invalidEvent, .eventTooLarge, .batchTooLarge, .emptyBatch, .invalidRequest: 400
+    case .unauthorized: 401
     case .forbidden: 403
     case .notFound: 404
     case .methodNotAllowed: 405
@@ -76,6 +79,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case .batchTooLarge: "Batch too large"
     case .emptyBatch: "Empty batch"
     case .invalidRequest: "Invalid request"
+    case .unauthorized: "Unauthorized"
     case .forbidden: "Forbidden"
     case .notFound: "Not found"
     case .methodNotAllowed: "Method not allowed"
@@ -98,4 +102,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
 
   /// Whether the answer carries a `Retry-After` header: waiting may help.
   public var carriesRetryAfter: Bool { status == 429 || status == 503 }
+
+  /// The value of the answer's `WWW-Authenticate` header, if it has one (RFC 9110 §11.6.1, RFC 6750).
+  public var challenge: String? { self == .unauthorized ? "Bearer realm=\"ledgerd\"" : nil }
 }

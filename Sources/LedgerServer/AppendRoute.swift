@@ -14,7 +14,7 @@ struct AppendRoute: Sendable {
   let log: EventLog
   let limits: ServerLimits
   let readers: ReaderPool
-  let administrators: Set<UInt32>
+  let access: Access
   let bodies = BodyBudget()
 
   enum Receipts: Equatable, Sendable { case none, all, stream }
@@ -30,7 +30,7 @@ struct AppendRoute: Sendable {
       }
     let isAtomic = try parameters.flag("atomic")
     let expected = try expectedRevision(request.headers)
-    let principal = try await context.principal(administrators: administrators)
+    let principal = context.principal
     if let obstacle = log.appendObstacle { throw obstacle.problem }
     await log.waitForRoom()
 
@@ -54,9 +54,9 @@ struct AppendRoute: Sendable {
     let parsed: ParsedBatch
     if isBinary {
       let event = try BinaryMode.event(request.headers, contentType: contentType, body: bytes)
-      parsed = try body.single(event.rawSpan, into: log.makeBatch(door: .httpBinary, principal: principal.name))
+      parsed = try body.single(event.rawSpan, into: log.makeBatch(door: .httpBinary, for: principal))
     } else {
-      let batch = log.makeBatch(door: .http, principal: principal.name)
+      let batch = log.makeBatch(door: .http, for: principal)
       switch essence {
       case MediaType.cloudEvent: parsed = try body.single(bytes.rawSpan, into: batch)
       case MediaType.cloudEventBatch: parsed = try body.array(bytes.rawSpan, into: batch)

@@ -53,7 +53,7 @@ public struct LedgerServer: Service {
   let engine: ProjectionEngine
   let socketPath: String
   let limits: ServerLimits
-  let administrators: Set<UInt32>
+  let access: Access
   let logger: Logger
   let onReady: @Sendable () async -> Void
 
@@ -61,17 +61,17 @@ public struct LedgerServer: Service {
   ///
   /// - Parameters:
   ///   - socketPath: Where the socket is made, mode 0660. A stale one is replaced.
-  ///   - administrators: User ids that may administer; the daemon's own and root's, usually.
+  ///   - access: Who may do what.
   ///   - onReady: Called when the socket takes connections.
   public init(
-    log: EventLog, engine: ProjectionEngine, socketPath: String, limits: ServerLimits = ServerLimits(), administrators: Set<UInt32>,
+    log: EventLog, engine: ProjectionEngine, socketPath: String, limits: ServerLimits = ServerLimits(), access: Access,
     logger: Logger, onReady: @escaping @Sendable () async -> Void = {}
   ) {
     self.log = log
     self.engine = engine
     self.socketPath = socketPath
     self.limits = limits
-    self.administrators = administrators
+    self.access = access
     self.logger = logger
     self.onReady = onReady
   }
@@ -83,6 +83,7 @@ public struct LedgerServer: Service {
     threads.start()
     let path = socketPath
     let unnamed = Self.unnamedPath(beside: path)
+    let access = access
     let ready = onReady
     let made = MadeSocket()
     let doors = AppendDoors(log: log, limits: limits, administrators: administrators)
@@ -94,10 +95,10 @@ public struct LedgerServer: Service {
         availableConnectionsDelegate: ConnectionLimit(limits.connectionCountMax)),
       onServerRunning: { _ in
         do {
-          try FileManager.default.setAttributes([.posixPermissions: 0o660], ofItemAtPath: unnamed)
+          try access.protect(socket: unnamed)
           if unnamed != path { try Files.rename(unnamed, to: path) }
         } catch {
-          preconditionFailure("the socket could not be given its mode and name: \(error)")
+          preconditionFailure("the socket could not be given its owner, mode and name: \(error)")
         }
         made.set(Files.identity(of: path))
         await ready()
@@ -173,15 +174,18 @@ public struct LedgerServer: Service {
 
   private func router(_ threads: NIOThreadPool) -> Router<LedgerContext> {
     let router = Router(context: LedgerContext.self)
-    let append = AppendRoute(log: log, limits: limits, readers: ReaderPool(), administrators: administrators)
+    let append = AppendRoute(log: log, limits: limits, readers: ReaderPool(), access: access)
     let read = ReadRoutes(log: log, limits: limits, threads: threads)
-    let projections = ProjectionRoutes(log: log, engine: engine, limits: limits, administrators: administrators)
+    let projections = ProjectionRoutes(log: log, engine: engine, limits: limits)
     let operations = OperationRoutes(log: log, engine: engine)
     var routes: [Route] = [
-      Route(.post, "/v1/events", append.handle), Route(.get, "/v1/events", read.list), Route(.get, "/v1/events/{position}", read.one),
-      Route(.get, "/v1/log", operations.status), Route(.get, "/metrics", operations.metrics), Route(.get, "/healthz", operations.health),
-      Route(.get, "/readyz", operations.readiness), Route(.get, "/v1/projections", projections.list),
-      Route(.post, "/v1/projections/{name}/rebuild", projections.rebuild), Route(.get, "/v1/projections/{name}/digest", projections.digest),
+      Route(.post, "/v1/events", needs: .append, append.handle), Route(.get, "/v1/events", read.list),
+      Route(.get, "/v1/events/{position}", read.one),
+      Route(.get, "/v1/log", operations.status), Route(.get, "/metrics", operations.metrics),
+      Route(.get, "/healthz", needs: nil, operations.health),
+      Route(.get, "/readyz", needs: nil, operations.readiness), Route(.get, "/v1/projections", projections.list),
+      Route(.post, "/v1/projections/{name}/rebuild", needs: .rebuild, projections.rebuild),
+      Route(.get, "/v1/projections/{name}/digest", projections.digest),
       Route(.get, "/v1/projections/{name}/parked", projections.parked),
     ]
     for (projection, query) in engine.queries {
@@ -191,7 +195,11 @@ public struct LedgerServer: Service {
         })
     }
     router.addMiddleware { ProblemMiddleware(logger: logger, routes: routes) }
-    for route in routes { router.on(RouterPath(route.path), method: route.method, use: route.handle) }
+    for route in routes {
+      router.on(RouterPath(route.path), method: route.method) { request, context in
+        try await access.answer(request, context, route)
+      }
+    }
     return router
   }
 }

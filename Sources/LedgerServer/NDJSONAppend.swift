@@ -32,7 +32,7 @@ struct NDJSONAppend: Sendable {
     var lines: [Int] = []
   }
 
-  private func newBatch() -> ParsedBatch { ParsedBatch(batch: route.log.makeBatch(door: .http, principal: principal.name)) }
+  private func newBatch() -> ParsedBatch { ParsedBatch(batch: route.log.makeBatch(door: .http, for: principal)) }
 
   /// All lines as one batch, in one commit or not at all.
   func appendAtOnce(_ bytes: [UInt8], _ expected: ExpectedRevision) async throws -> Response {
@@ -62,6 +62,8 @@ struct NDJSONAppend: Sendable {
             }
           } catch let problem as Problem {
             failure = problem
+            // No route throws it: the answer has begun.
+            if problem.code == .forbidden { route.access.refusals.report(problem, principal, route: "POST /v1/events") }
           }
           var last = progress.total.answer(head: route.log.head)
           last.receipts = nil

@@ -1,70 +1,88 @@
-// Who is at the other end of a connection. On the Unix socket the kernel says so (`SO_PEERCRED`); nobody can claim to be
-// somebody else.
+// Who calls, and what they may do: what everything behind the door needs to know of the door.
 
-import HTTPTypes
-import Hummingbird
-import Logging
-import NIOCore
-import NIOPosix
+public import LedgerCore
+import LedgerHTTP
+
+/// What a call asks of its caller.
+public enum Permission: String, Sendable {
+  /// Appending events.
+  case append
+  /// Reading events, views, metrics and states.
+  case read
+  /// Rebuilding projections.
+  case rebuild
+  /// Everything else that changes something.
+  case administer
+}
+
+/// The capacities in which somebody may call.
+public struct Roles: OptionSet, Sendable, Hashable {
+  /// One bit a role.
+  public let rawValue: UInt8
+
+  /// The roles of these bits.
+  public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+  /// May append.
+  public static let append = Roles(rawValue: 1)
+  /// May read.
+  public static let read = Roles(rawValue: 2)
+  /// May read, and rebuild projections.
+  public static let analyst = Roles(rawValue: 4)
+  /// May do everything.
+  public static let admin = Roles(rawValue: 8)
+
+  /// The roles by the names that configurations use, in this order.
+  public static let byName: [(name: String, role: Roles)] = [
+    ("append", .append), ("read", .read), ("analyst", .analyst), ("admin", .admin),
+  ]
+
+  /// Whether one of them gives a permission.
+  public func permit(_ permission: Permission) -> Bool {
+    if contains(.admin) { return true }
+    return switch permission {
+    case .append: contains(.append)
+    case .read: contains(.read) || contains(.analyst)
+    case .rebuild: contains(.analyst)
+    case .administer: false
+    }
+  }
+}
 
 /// Somebody who calls.
 public struct Principal: Sendable, Equatable {
-  /// How they are named in envelopes and logs: `uid:1000`, or `token` on TCP. Never a customer.
-  public var name: String
-  /// Whether they may rebuild and administer; everybody who can connect may append and read.
-  public var isAdmin: Bool
+  /// How they are named in envelopes and logs: `uid:1000`, or `token:NAME` on TCP. Never a customer.
+  public let name: String
+  /// Their user id, on the Unix socket.
+  public let user: UInt32?
+  /// What they may do.
+  public let roles: Roles
+  /// Whose events they may append.
+  public let sources: SourceScope
 
   /// Names somebody.
-  public init(name: String, isAdmin: Bool) {
+  public init(name: String, user: UInt32? = nil, roles: Roles, sources: SourceScope = .all) {
     self.name = name
-    self.isAdmin = isAdmin
-  }
-}
-
-/// The kernel's `struct ucred` (unix(7)): what `SO_PEERCRED` answers.
-struct PeerCredentials: Sendable {
-  var process: Int32 = 0
-  var user: UInt32 = .max
-  var group: UInt32 = .max
-}
-
-/// What a request carries through the router.
-struct LedgerContext: RequestContext {
-  var coreContext: CoreRequestContextStorage
-  let channel: any Channel
-
-  init(source: ApplicationRequestContextSource) {
-    coreContext = .init(source: source)
-    channel = source.channel
+    self.user = user
+    self.roles = roles
+    self.sources = sources
   }
 
-  /// Bodies are collected by the routes themselves, with their own limits and errors.
-  var maxUploadSize: Int { 8 << 20 }
+  /// Whoever has not said who they are: may do nothing.
+  static let nobody = Principal(name: "anonymous", roles: [])
 
-  /// The caller, as the kernel names them.
+  /// Refuses what they may not do.
   ///
-  /// - Parameter administrators: The user ids that may administer.
-  func principal(administrators: Set<UInt32>) async throws -> Principal {
-    guard let principal = Principal.ofPeer(channel, administrators: administrators) else { return Principal(name: "token", isAdmin: true) }
-    return try await principal.get()
+  /// - Throws: A ``Problem`` of code `forbidden`.
+  func require(_ permission: Permission) throws(Problem) {
+    guard !roles.permit(permission) else { return }
+    let need =
+      switch permission {
+      case .append: "appending needs the role append"
+      case .read: "reading needs the role read"
+      case .rebuild: "rebuilding needs the role analyst"
+      case .administer: "this needs the role admin"
+      }
+    throw Problem(.forbidden, "\(name) may not do this: \(need); an administrator gives roles in the daemon's configuration")
   }
-}
-
-extension Principal {
-  /// Who is at the other end of a Unix socket, as the kernel names them; nil: the connection is none, and says nothing.
-  ///
-  /// On the channel's event loop the future is complete when it is returned.
-  static func ofPeer(_ channel: any Channel, administrators: Set<UInt32>) -> EventLoopFuture<Principal>? {
-    guard case .unixDomainSocket = channel.localAddress?.protocol.kind, let options = channel as? any SocketOptionProvider else {
-      return nil
-    }
-    // SO_PEERCRED is 17 on every Linux port but PA-RISC, MIPS and SPARC.
-    let credentials: EventLoopFuture<PeerCredentials> = options.unsafeGetSocketOption(level: .socket, name: .init(rawValue: 17))
-    return credentials.map { peer in Principal(name: "uid:\(peer.user)", isAdmin: administrators.contains(peer.user)) }
-  }
-}
-
-extension NIOBSDSocket.ProtocolFamily {
-  fileprivate enum Kind { case unixDomainSocket, other }
-  fileprivate var kind: Kind { self == .unix ? .unixDomainSocket : .other }
 }

@@ -15,13 +15,27 @@ struct Route: Sendable {
   let method: HTTPRequest.Method
   /// With names in braces.
   let path: String
+  /// What its caller must be permitted; nil: it is open to everybody who can connect.
+  let permission: Permission?
   let handle: @Sendable (Request, LedgerContext) async throws -> Response
 
-  init(_ method: HTTPRequest.Method, _ path: String, _ handle: @escaping @Sendable (Request, LedgerContext) async throws -> Response) {
+  init(
+    _ method: HTTPRequest.Method, _ path: String, needs permission: Permission?,
+    _ handle: @escaping @Sendable (Request, LedgerContext) async throws -> Response
+  ) {
     self.method = method
     self.path = path
+    self.permission = permission
     self.handle = handle
   }
+
+  /// A route that says nothing else needs ``Permission/read`` if it only reads, and ``Permission/administer`` if not.
+  init(_ method: HTTPRequest.Method, _ path: String, _ handle: @escaping @Sendable (Request, LedgerContext) async throws -> Response) {
+    self.init(method, path, needs: method == .get ? .read : .administer, handle)
+  }
+
+  /// The method and the path's pattern, as logs name it.
+  var name: String { "\(method.rawValue) \(path)" }
 
   /// Whether a request's path is this one, whatever its method.
   func matches(_ requested: String) -> Bool {

@@ -100,7 +100,8 @@ struct Serve: AsyncParsableCommand {
     limits.eventByteCountMax = eventByteCountMax
     let socketPath = socket
     let server = LedgerServer(
-      log: log, engine: engine, socketPath: socketPath, limits: limits, administrators: [0, getuid()], logger: logger,
+      log: log, engine: engine, socketPath: socketPath, limits: limits,
+      access: Access(administrators: [0, getuid()], socketGroup: getegid(), logger: logger), logger: logger,
       onReady: { logger.info("listening", metadata: ["socket": "\(socketPath)"]) })
     let group = ServiceGroup(
       configuration: .init(

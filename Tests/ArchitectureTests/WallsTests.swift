@@ -56,7 +56,7 @@ struct Rule: CustomTestStringConvertible, Sendable {
 }
 
 /// The targets that wrap C, and so may hold unsafe code.
-let wrappers: Set<String> = ["Bytes", "Threads", "Files", "LMDB", "Zstd", "Zlib", "JSON", "UTF8Proc"]
+let wrappers: Set<String> = ["Bytes", "Threads", "Files", "LMDB", "Zstd", "Zlib", "JSON", "UTF8Proc", "Unix"]
 
 /// C modules and the one target that may see each.
 let wrapperOfModule = [

@@ -148,7 +148,8 @@ private let reads: [BadRequest] = [
 
   @Test func `who is no administrator may append and read, but not rebuild`() async throws {
     let server = try await RunningServer.start(administrators: [])
-    let problem = try await server.refused(.post("", nil, "/v1/projections/customers/rebuild"), 403, "forbidden", "may append and read")
+    let problem = try await server.refused(
+      .post("", nil, "/v1/projections/customers/rebuild"), 403, "forbidden", "rebuilding needs the role analyst")
     #expect(problem["errors"] == nil)
     try await server.append([event(freshID())])
     try await server.stop()

@@ -33,6 +33,13 @@ final class TemporaryDirectory: Sendable {
   }
 }
 
+/// Says nothing.
+private let silent: Logger = {
+  var logger = Logger(label: "test")
+  logger.logLevel = .critical
+  return logger
+}()
+
 /// A server that runs.
 final class RunningServer: Sendable {
   let log: EventLog
@@ -48,17 +55,20 @@ final class RunningServer: Sendable {
 
   /// Starts one and waits until it is ready.
   static func start(
-    administrators: Set<UInt32> = [0, getuid()], _ adjust: (inout ServerLimits) -> Void = { _ in }
+    administrators: Set<UInt32> = [0, getuid()], rules: [Access.Rule] = [], socketGroup: UInt32 = getegid(),
+    socketMode: UInt32 = 0o660, log: Logger? = nil, _ adjust: (inout ServerLimits) -> Void = { _ in }
   ) async throws -> RunningServer {
     let directory = try TemporaryDirectory()
     var limits = ServerLimits()
     adjust(&limits)
-    let server = try await RunningServer(directory, limits, administrators)
+    let server = try await RunningServer(
+      directory, limits,
+      Access(administrators: administrators, rules: rules, socketGroup: socketGroup, socketMode: socketMode, logger: log ?? silent))
     while try await server.client.request("GET", "/readyz").status != 200 { try await Task.sleep(for: .milliseconds(5)) }
     return server
   }
 
-  private init(_ directory: TemporaryDirectory, _ limits: ServerLimits, _ administrators: Set<UInt32>) async throws {
+  private init(_ directory: TemporaryDirectory, _ limits: ServerLimits, _ access: Access) async throws {
     self.directory = directory
     var options = EventLogOptions()
     options.mapByteCount = 1 << 24
@@ -70,12 +80,10 @@ final class RunningServer: Sendable {
     let engine = ProjectionEngine(
       log: log, directory: directory.path + "/data/projections", projections: [CustomersProjection(), ChannelsProjection()],
       options: engineOptions)
-    var logger = Logger(label: "test")
-    logger.logLevel = .critical
     let socketPath = directory.path + "/s"
     let (ready, isReady) = AsyncStream<Bool>.makeStream()
     let server = LedgerServer(
-      log: log, engine: engine, socketPath: socketPath, limits: limits, administrators: administrators, logger: logger,
+      log: log, engine: engine, socketPath: socketPath, limits: limits, access: access, logger: silent,
       onReady: { isReady.yield(true) })
     let group = ServiceGroup(
       configuration: .init(
@@ -91,7 +99,7 @@ final class RunningServer: Sendable {
             } end: {
               engine.stop()
             }), .init(service: server),
-        ], logger: logger))
+        ], logger: silent))
     let running = Task<Void, any Error> {
       defer { isReady.finish() }
       try await group.run()
