@@ -110,15 +110,16 @@ let package = Package(
     .executableTarget(
       name: "ledgerd",
       dependencies: [
-        "EventLog", "ProjectionEngine", "Projections", "LedgerServer", "LedgerClient", "LedgerCore", "LedgerTesting", "Bytes",
-        "LMDB",
-        "Files", "Threads",
+        "EventLog", "ProjectionEngine", "Projections", "LedgerServer", "LedgerClient", "LedgerCore", "LedgerTesting", "Bytes", "LMDB",
+        "Files", "Threads", "Unix",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+        .product(name: "Yams", package: "Yams"),
       ],
       swiftSettings: strict),
 
@@ -161,6 +162,12 @@ let package = Package(
       name: "ledgerctlTests",
       dependencies: ["ledgerctl", "LedgerClient", "FakeLedgerServer", "Zstd", "Bytes", .product(name: "Yams", package: "Yams")],
       swiftSettings: strict),
+    .testTarget(
+      name: "ledgerdTests",
+      dependencies: [
+        "ledgerd", "ledgerctl", "LedgerServer", "LedgerClient", "LedgerCore", "LedgerTesting", "ProjectionEngine", "EventLog", "Unix",
+        .product(name: "Logging", package: "swift-log"),
+      ], swiftSettings: strict),
     // These start the real daemon, so they depend on it: it is built before they run.
     .testTarget(
       name: "LedgerServerTests",

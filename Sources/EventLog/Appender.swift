@@ -75,7 +75,9 @@ final class Appender {
     guard queue.insist(report: options.report, { () throws(LogError) in try catchUp() }) != nil else { return }
     queue.set(.open)
     while let group = queue.takeGroup(byteCountMax: options.groupByteCountMax, eventCountMax: options.groupEventCountMax) {
+      counters.groupBegun()
       append(group)
+      counters.groupEnded()
       guard isStalled else { continue }
       guard queue.insist(report: options.report, { () throws(LogError) in try resume() }) != nil else { break }
       isStalled = false
@@ -171,7 +173,11 @@ final class Appender {
     do throws(AppendFailure) {
       if index.isOverfull { throw .nothingChanged("the index of ids cannot be written", isDiskFull: false) }
       try admitAll(group, headBefore, &outcomes)
-      if !pending.isEmpty { try commit(group, headBefore) }
+      if !pending.isEmpty {
+        let start = ContinuousClock.now
+        try commit(group, headBefore)
+        counters.flushed(.now - start)
+      }
     } catch {
       for step in undo.reversed() { takeBack(step) }
       (head, chain, recorded) = (headBefore, chainBefore, recordedBefore)

@@ -59,6 +59,23 @@ public enum LogReport: Equatable, Sendable {
   case failed(String)
 }
 
+/// What the appender has done, and whether it has something to do.
+public struct AppendProgress: Equatable, Sendable {
+  /// Counts what is finished; compare it with an earlier one.
+  public var doneCount: UInt64
+  /// True if something is waiting or in work.
+  public var isBusy: Bool
+  /// True if appending has stopped until the next start.
+  public var hasFailed: Bool
+
+  /// Joins the parts.
+  public init(doneCount: UInt64, isBusy: Bool, hasFailed: Bool) {
+    self.doneCount = doneCount
+    self.isBusy = isBusy
+    self.hasFailed = hasFailed
+  }
+}
+
 /// An append-only log of events. Safe to use from any thread and task.
 public final class EventLog: Sendable {
   private let store: LogStore
@@ -234,6 +251,20 @@ public final class EventLog: Sendable {
     if case .failed(let detail) = queue.phase { detail } else { nil }
   }
 
+  /// What the appender has done, for whoever watches that it goes on.
+  public var progress: AppendProgress {
+    let work = counters.work
+    var progress = AppendProgress(doneCount: work.ended, isBusy: queue.byteCount > 0 || work.begun > work.ended, hasFailed: false)
+    switch queue.phase {
+    case .catchingUp(let done, _): (progress.doneCount, progress.isBusy) = (done, true)
+    case .failed: progress.hasFailed = true
+    // It looks at the disk again and again, and says so.
+    case .stalled: progress.isBusy = false
+    case .open, .closing: break
+    }
+    return progress
+  }
+
   // MARK: Reading
 
   /// The log's identity.
@@ -281,17 +312,33 @@ public final class EventLog: Sendable {
     public var segmentCount: Int
     /// Bytes used by the segments' files.
     public var byteCount: Int
+    /// Bytes of the newest segment's map that are not used yet; it doubles when there are too few.
+    public var mapRoomByteCount: Int
     /// Bytes of events that wait for the appender.
     public var queueByteCount: Int
+    /// Bytes of events that may wait.
+    public var queueByteCountMax: Int
     /// Bytes that the file system has left.
     public var roomByteCount: Int
     /// Reader slots in use over all segments.
     public var readerCount: Int
+    /// Transactions committed since the oldest open reader of a segment began; 0: none is open. Pages that it can see
+    /// cannot be used again.
+    public var oldestReaderTransactionCount: Int
   }
 
   /// Sizes now.
   public func status() throws(LogError) -> Status {
-    let infos = store.allSegments.map(\.environment.info)
+    let segments = store.allSegments
+    let infos = segments.map(\.environment.info)
+    let oldest: Int
+    do throws(LMDBError) {
+      var ages: [Int] = []
+      for segment in segments { ages.append(try segment.environment.oldestReaderTransactionCount()) }
+      oldest = ages.max() ?? 0
+    } catch {
+      throw .environment(error)
+    }
     let room: Int
     do throws(FileError) {
       room = try Files.roomByteCount(at: directory)
@@ -299,8 +346,10 @@ public final class EventLog: Sendable {
       throw .files(error)
     }
     return Status(
-      segmentCount: infos.count, byteCount: infos.reduce(0) { $0 + $1.usedByteCount }, queueByteCount: queue.byteCount,
-      roomByteCount: room, readerCount: infos.reduce(0) { $0 + $1.readerCount })
+      segmentCount: infos.count, byteCount: infos.reduce(0) { $0 + $1.usedByteCount },
+      mapRoomByteCount: infos.last.map { $0.mapByteCount - $0.usedByteCount } ?? 0, queueByteCount: queue.byteCount,
+      queueByteCountMax: options.queueByteCountMax,
+      roomByteCount: room, readerCount: infos.reduce(0) { $0 + $1.readerCount }, oldestReaderTransactionCount: oldest)
   }
 
   /// Clears reader slots of processes that died. For a timer.

@@ -10,6 +10,12 @@ public final class LogCounters: Sendable {
   private let refusedCount = Atomic<UInt64>(0)
   private let groupCount = Atomic<UInt64>(0)
   private let largestGroup = Atomic<UInt64>(0)
+  private let begunGroupCount = Atomic<UInt64>(0)
+  private let endedGroupCount = Atomic<UInt64>(0)
+  /// Events of each group that was handled.
+  public let groupEvents = Histogram(bounds: [1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536])
+  /// Seconds that each commit took: blocks are written, and flushed to the disk.
+  public let flushSeconds = Histogram(bounds: [0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5])
 
   init() {}
 
@@ -23,7 +29,14 @@ public final class LogCounters: Sendable {
     conflictCount.wrappingAdd(UInt64(conflicts), ordering: .relaxed)
   }
 
+  func groupBegun() { begunGroupCount.wrappingAdd(1, ordering: .relaxed) }
+
+  func groupEnded() { endedGroupCount.wrappingAdd(1, ordering: .relaxed) }
+
+  func flushed(_ duration: Duration) { flushSeconds.record(duration / .seconds(1)) }
+
   func groupDone(eventCount: Int) {
+    groupEvents.record(Double(eventCount))
     groupCount.wrappingAdd(1, ordering: .relaxed)
     largestGroup.max(UInt64(eventCount), ordering: .relaxed)
   }
@@ -36,6 +49,12 @@ public final class LogCounters: Sendable {
   public var conflicts: UInt64 { conflictCount.load(ordering: .relaxed) }
   /// Requests refused.
   public var refusals: UInt64 { refusedCount.load(ordering: .relaxed) }
+  /// Groups that the appender has taken, and those of them that it is through with, well or not.
+  var work: (begun: UInt64, ended: UInt64) {
+    // In this order: what ended after the first load must not make the appender look idle before it began.
+    let ended = endedGroupCount.load(ordering: .acquiring)
+    return (begunGroupCount.load(ordering: .acquiring), ended)
+  }
   /// Groups handled.
   public var groups: UInt64 { groupCount.load(ordering: .relaxed) }
   /// Events in the largest group.

@@ -174,6 +174,27 @@ import Threads
     return Int(dead)
   }
 
+  /// How many transactions were committed since the oldest open reader, of any process, began (`mdb_reader_list`); 0: no
+  /// reader is open, or it sees the newest state. What it sees cannot be used again until it ends.
+  public func oldestReaderTransactionCount() throws(LMDBError) -> Int {
+    // The rows are texts: process, thread, and the transaction that is seen, or a dash.
+    final class Rows { var oldest: Int? }
+    let rows = Rows()
+    let collect: @convention(c) (UnsafePointer<CChar>?, UnsafeMutableRawPointer?) -> Int32 = { message, context in
+      guard let message = unsafe message, let context = unsafe context else { return 0 }
+      let rows = unsafe Unmanaged<Rows>.fromOpaque(context).takeUnretainedValue()
+      let fields = unsafe String(cString: message).split { $0 == " " || $0 == "\n" }
+      guard fields.count == 3, let transaction = Int(fields[2]) else { return 0 }
+      rows.oldest = min(rows.oldest ?? transaction, transaction)
+      return 0
+    }
+    let code = state.withLock { state in
+      state.handle.map { unsafe mdb_reader_list($0.pointer, collect, Unmanaged.passUnretained(rows).toOpaque()) } ?? MDB_SUCCESS
+    }
+    guard code >= 0 else { throw LMDBError(code, "mdb_reader_list") }
+    return rows.oldest.map { max(0, info.lastTransaction - $0) } ?? 0
+  }
+
   // MARK: Growing
 
   /// Makes the map large enough for `byteCount` more bytes, twice over, since copied pages need room too. Waits for this

@@ -23,6 +23,30 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
     }
   }
 
+  /// Reads `http://127.0.0.1:8080`; without a port it is 80. nil: it is no such address.
+  ///
+  /// TLS is not spoken here: beyond this machine, a proxy or a tunnel does that.
+  public init?(url: String) {
+    guard url.lowercased().hasPrefix("http://") else { return nil }
+    var rest = url.dropFirst(7)
+    if rest.hasSuffix("/") { rest = rest.dropLast() }
+    guard !rest.isEmpty, !rest.contains(where: { "/?#@ ".contains($0) }) else { return nil }
+    var port = 80
+    var host = rest
+    // The last colon begins the port, unless it stands within an IPv6 address's brackets.
+    if let colon = rest.lastIndex(of: ":"), !rest.hasSuffix("]") {
+      guard let number = UInt16(rest[rest.index(after: colon)...]), number > 0 else { return nil }
+      (host, port) = (rest[..<colon], Int(number))
+    }
+    if host.hasPrefix("["), host.hasSuffix("]") {
+      host = host.dropFirst().dropLast()
+    } else if host.contains(where: { ":[]".contains($0) }) {
+      return nil
+    }
+    guard !host.isEmpty else { return nil }
+    self = .tcp(host: String(host), port: port)
+  }
+
   /// The value of the header `Host`.
   var host: String {
     switch self {

@@ -15,7 +15,7 @@ struct AppendRoute: Sendable {
   let limits: ServerLimits
   let readers: ReaderPool
   let access: Access
-  let bodies = BodyBudget()
+  let bodies: BodyBudget
 
   enum Receipts: Equatable, Sendable { case none, all, stream }
 

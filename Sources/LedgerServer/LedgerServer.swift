@@ -51,25 +51,25 @@ private final class MadeSocket: Sendable {
 public struct LedgerServer: Service {
   let log: EventLog
   let engine: ProjectionEngine
-  let socketPath: String
+  let places: [ListenPlace]
   let limits: ServerLimits
   let access: Access
   let logger: Logger
-  let onReady: @Sendable () async -> Void
+  let onReady: @Sendable ([ListenPlace]) async -> Void
 
   /// Makes a server.
   ///
   /// - Parameters:
-  ///   - socketPath: Where the socket is made, mode 0660. A stale one is replaced.
+  ///   - places: Where connections are taken. A stale Unix socket is replaced.
   ///   - access: Who may do what.
-  ///   - onReady: Called when the socket takes connections.
+  ///   - onReady: Called when all places take connections, with the ports that they got.
   public init(
-    log: EventLog, engine: ProjectionEngine, socketPath: String, limits: ServerLimits = ServerLimits(), access: Access,
-    logger: Logger, onReady: @escaping @Sendable () async -> Void = {}
+    log: EventLog, engine: ProjectionEngine, places: [ListenPlace], limits: ServerLimits = ServerLimits(), access: Access,
+    logger: Logger, onReady: @escaping @Sendable ([ListenPlace]) async -> Void = { _ in }
   ) {
     self.log = log
     self.engine = engine
-    self.socketPath = socketPath
+    self.places = places
     self.limits = limits
     self.access = access
     self.logger = logger
@@ -78,61 +78,82 @@ public struct LedgerServer: Service {
 
   /// Serves until the group shuts down: then no new connection is taken, and requests under way are answered.
   public func run() async throws {
-    try await Self.prepareSocket(socketPath)
+    for case .unixSocket(let path) in places { try await Self.prepareSocket(path) }
     let threads = NIOThreadPool(numberOfThreads: 4)
     threads.start()
-    let path = socketPath
-    let unnamed = Self.unnamedPath(beside: path)
-    let access = access
-    let ready = onReady
     let made = MadeSocket()
-    let doors = AppendDoors(log: log, limits: limits, administrators: administrators)
-    var app = Application(
-      router: router(threads),
-      server: HTTPServerBuilder { responder in LedgerChannel(responder: responder, doors: doors, limits: doors.limits) },
-      configuration: .init(
-        address: .unixDomainSocket(path: unnamed), serverName: nil, backlog: 1_024,
-        availableConnectionsDelegate: ConnectionLimit(limits.connectionCountMax)),
-      onServerRunning: { _ in
-        do {
-          try access.protect(socket: unnamed)
-          if unnamed != path { try Files.rename(unnamed, to: path) }
-        } catch {
-          preconditionFailure("the socket could not be given its owner, mode and name: \(error)")
-        }
-        made.set(Files.identity(of: path))
-        await ready()
-      },
-      logger: logger)
-    app.logger.logLevel = .warning
     do {
-      try await run(app)
+      try await listen(threads, made)
     } catch {
       try await threads.shutdownGracefully()
       throw error
     }
     try await threads.shutdownGracefully()
     // Somebody may have taken the socket away, and another daemon its place.
-    if made.isStill(at: path) { try Files.removeTree(path) }
+    for case .unixSocket(let path) in places where made.isStill(at: path) { try Files.removeTree(path) }
   }
 
-  /// Where a socket is bound before it has its mode and gets its name, so that nobody meets it half made. NIO removes the
-  /// path that it has bound when it ends, which must not be another daemon's by then.
+  /// Where a socket is bound before it has its owner and mode and gets its name, so that nobody meets it half made. NIO
+  /// removes the path that it has bound when it ends, which must not be another daemon's by then.
   private static func unnamedPath(beside path: String) -> String {
     let unnamed = Files.parent(of: path) + "/." + String(getpid(), radix: 36)
     return unnamed.utf8.count <= 107 ? unnamed : path
   }
 
+  private func listen(_ threads: NIOThreadPool, _ made: MadeSocket) async throws {
+    var quiet = logger
+    quiet.logLevel = .warning
+    let count = ConnectionCount()
+    let bodies = BodyBudget()
+    let child = LedgerChannel(
+      responder: Self.responder(router(threads, count, bodies).buildResponder(), logger: quiet),
+      doors: AppendDoors(log: log, limits: limits, access: access, bodies: bodies), limits: limits)
+    var listeners: [Listener<LedgerChannel>] = []
+    var taken: [ListenPlace] = []
+    do {
+      for place in places {
+        var bound = place
+        if case .unixSocket(let path) = place { bound = .unixSocket(path: Self.unnamedPath(beside: path)) }
+        let listener = try await Listener(
+          bound, child: child, connectionCountMax: limits.connectionCountMax, count: count, logger: quiet)
+        listeners.append(listener)
+        if case .unixSocket(let path) = place, case .unixSocket(let unnamed) = bound {
+          try access.protect(socket: unnamed)
+          if unnamed != path { try Files.rename(unnamed, to: path) }
+          made.set(Files.identity(of: path))
+          taken.append(place)
+        } else {
+          taken.append(listener.place)
+        }
+      }
+    } catch {
+      for listener in listeners { try await listener.close() }
+      throw error
+    }
+    await onReady(taken)
+    try await run(listeners)
+  }
+
+  /// What Hummingbird does with one request: its context, its route, its answer in one write.
+  private static func responder(
+    _ router: some HTTPResponder<LedgerContext>, logger: Logger
+  ) -> HTTPChannelHandler.Responder {
+    let date = DateHeader()
+    return { request, writer, channel in
+      var response = try await router.respond(to: request, context: LedgerContext(source: .init(channel: channel, logger: logger)))
+      response.headers[.date] = date.now
+      try await writer.write(response: response.head, body: response.body)
+    }
+  }
+
   /// Runs until the shutdown: requests under way are answered, but nobody who stalls holds it up for longer than the
   /// limit. What they sent was not acknowledged, or is on disk.
-  private func run(_ app: some ApplicationProtocol) async throws {
+  private func run(_ listeners: [Listener<some ServerChildChannel>]) async throws {
     let seconds = limits.shutdownSecondsMax
     try await withThrowingTaskGroup(of: Bool.self) { group in
       group.addTask(name: "serve") {
-        do {
-          try await app.run()
-        } catch is CancellationError {
-          return true
+        await withDiscardingTaskGroup { all in
+          for listener in listeners { all.addTask(name: "listen") { await listener.run() } }
         }
         return true
       }
@@ -172,12 +193,13 @@ public struct LedgerServer: Service {
     throw ServerError.socketInUse(socketPath)
   }
 
-  private func router(_ threads: NIOThreadPool) -> Router<LedgerContext> {
+  private func router(_ threads: NIOThreadPool, _ connections: ConnectionCount, _ bodies: BodyBudget) -> Router<LedgerContext> {
     let router = Router(context: LedgerContext.self)
-    let append = AppendRoute(log: log, limits: limits, readers: ReaderPool(), access: access)
+    let append = AppendRoute(log: log, limits: limits, readers: ReaderPool(), access: access, bodies: bodies)
     let read = ReadRoutes(log: log, limits: limits, threads: threads)
     let projections = ProjectionRoutes(log: log, engine: engine, limits: limits)
-    let operations = OperationRoutes(log: log, engine: engine)
+    let operations = OperationRoutes(
+      log: log, engine: engine, connections: connections, connectionCountMax: limits.connectionCountMax, refusals: access.refusals)
     var routes: [Route] = [
       Route(.post, "/v1/events", needs: .append, append.handle), Route(.get, "/v1/events", read.list),
       Route(.get, "/v1/events/{position}", read.one),

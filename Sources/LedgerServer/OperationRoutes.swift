@@ -12,6 +12,9 @@ import ProjectionEngine
 struct OperationRoutes: Sendable {
   let log: EventLog
   let engine: ProjectionEngine
+  let connections: ConnectionCount
+  let connectionCountMax: Int
+  let refusals: RefusalLog
 
   func status(_ request: Request, _ context: LedgerContext) async throws -> Response {
     _ = try Parameters(request, allowed: [])
@@ -45,11 +48,22 @@ struct OperationRoutes: Sendable {
     out.counter("ledger_append_refusals_total", "Requests refused by the log.", counters.refusals)
     out.counter("ledger_append_groups_total", "Groups committed together.", counters.groups)
     out.gauge("ledger_append_group_events_max", "Events in the largest group.", counters.largestGroupEventCount)
+    out.histogram("ledger_append_group_events", "Events in a group.", counters.groupEvents.snapshot)
+    out.histogram("ledger_append_flush_seconds", "How long a group's commit took, flush included.", counters.flushSeconds.snapshot)
     out.gauge("ledger_append_queue_bytes", "Bytes of events that wait for the appender.", UInt64(status.queueByteCount))
+    out.gauge("ledger_append_queue_bytes_max", "Bytes of events that may wait for the appender.", UInt64(status.queueByteCountMax))
     out.gauge("ledger_append_open", "1 if appends are taken.", log.appendObstacle == nil ? 1 : 0)
     out.gauge("ledger_log_bytes", "Bytes used by the segments' files.", UInt64(status.byteCount))
     out.gauge("ledger_log_segments", "Segments.", UInt64(status.segmentCount))
+    out.gauge(
+      "ledger_log_map_room_bytes", "Bytes of the newest segment's map that are not used; it doubles.", UInt64(status.mapRoomByteCount))
+    out.gauge(
+      "ledger_log_oldest_reader_transactions", "Transactions since the oldest open reader of the log began; 0: none.",
+      UInt64(status.oldestReaderTransactionCount))
     out.gauge("ledger_disk_room_bytes", "Bytes that the file system has left.", UInt64(status.roomByteCount))
+    out.gauge("ledger_connections", "Connections now.", UInt64(max(0, connections.now)))
+    out.gauge("ledger_connections_max", "Connections that one place takes at once.", UInt64(connectionCountMax))
+    out.counter("ledger_access_refusals_total", "Requests refused for lack of rights or of a token.", refusals.count)
     let projections = engine.statuses()
     out.family("ledger_projection_position", "gauge", "Last position folded.", projections) { String($0.position) }
     out.family("ledger_projection_lag_events", "gauge", "Events not yet folded.", projections) { String($0.lagEventCount) }
@@ -58,6 +72,18 @@ struct OperationRoutes: Sendable {
     }
     out.family("ledger_projection_parked_events", "gauge", "Events set aside.", projections) { String($0.parkedCount) }
     out.family("ledger_projection_rows", "gauge", "Rows stored.", projections) { String($0.rowCount) }
+    out.family("ledger_projection_bytes", "gauge", "Bytes used by the live generation's file.", projections) {
+      String($0.storage?.usedByteCount ?? 0)
+    }
+    out.family(
+      "ledger_projection_map_room_bytes", "gauge", "Bytes of the live generation's map that are not used; it doubles.", projections
+    ) {
+      String($0.storage?.mapRoomByteCount ?? 0)
+    }
+    out.family(
+      "ledger_projection_oldest_reader_transactions", "gauge",
+      "Transactions since the oldest open reader of the live generation began; 0: none.", projections
+    ) { String($0.storage?.oldestReaderTransactionCount ?? 0) }
     out.family("ledger_projection_live", "gauge", "1 if the worker follows the log.", projections) { $0.state == .live ? "1" : "0" }
     return Response(
       status: .ok, headers: [.contentType: MediaType.metrics], body: ResponseBody(byteBuffer: ByteBuffer(string: out.text)))
@@ -77,24 +103,5 @@ struct OperationRoutes: Sendable {
       if status.state == .starting { throw Problem(.rebuilding, "projection \(status.name) is starting") }
     }
     return Response(json: Array(#"{"status":"ready"}"#.utf8))
-  }
-}
-
-/// Lines of Prometheus' text format.
-private struct MetricsText {
-  private(set) var text = ""
-
-  mutating func counter(_ name: String, _ help: String, _ value: UInt64) { single(name, "counter", help, value) }
-  mutating func gauge(_ name: String, _ help: String, _ value: UInt64) { single(name, "gauge", help, value) }
-
-  private mutating func single(_ name: String, _ type: String, _ help: String, _ value: UInt64) {
-    text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n\(name) \(value)\n"
-  }
-
-  mutating func family(
-    _ name: String, _ type: String, _ help: String, _ projections: [ProjectionStatus], _ value: (ProjectionStatus) -> String
-  ) {
-    text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
-    for projection in projections { text += "\(name){projection=\"\(projection.name)\"} \(value(projection))\n" }
   }
 }

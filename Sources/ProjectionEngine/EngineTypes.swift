@@ -143,6 +143,18 @@ public struct ProjectionStatus: Equatable, Sendable {
   public var secondsLeft: Double?
   /// The rebuild under way, if any.
   public var rebuild: RebuildProgress?
+  /// The live generation's files; nil: it is not open.
+  public var storage: StorageSizes?
+}
+
+/// Sizes of a generation's environment.
+public struct StorageSizes: Equatable, Sendable {
+  /// Bytes of the file that have ever been used.
+  public var usedByteCount: Int
+  /// Bytes of the map that are not used yet; it doubles when there are too few.
+  public var mapRoomByteCount: Int
+  /// Transactions committed since the oldest open reader began; 0: none is open.
+  public var oldestReaderTransactionCount: Int
 }
 
 /// The digest of a generation at a position.

@@ -134,6 +134,19 @@ final class Generation: Sendable {
     return opened
   }
 
+  /// Sizes now; nil while it cannot be used.
+  var sizes: StorageSizes? {
+    guard let environment = opened.withLock({ $0 })?.environment else { return nil }
+    do throws(LMDBError) {
+      let info = environment.info
+      return StorageSizes(
+        usedByteCount: info.usedByteCount, mapRoomByteCount: info.mapByteCount - info.usedByteCount,
+        oldestReaderTransactionCount: try environment.oldestReaderTransactionCount())
+    } catch {
+      return nil
+    }
+  }
+
   /// Closes the environment and opens it again: the only way out of `MDB_PANIC`.
   func reopen() throws(StorageFailure) {
     opened.withLock { $0 = nil }

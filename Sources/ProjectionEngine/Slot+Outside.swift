@@ -57,7 +57,7 @@ extension Slot {
       lagSeconds: lag == 0 ? 0 : Double(max(0, now.microseconds - recorded.microseconds)) / 1_000_000,
       parkedCount: committed?.parkedCount ?? 0, rowCount: committed?.rowCount ?? 0, foldedCount: progress.foldedCount,
       eventsPerSecond: progress.eventsPerSecond, secondsLeft: Self.secondsLeft(lag, progress),
-      rebuild: rebuildWorker.flatMap { Self.rebuildProgress($0, head: head) })
+      rebuild: rebuildWorker.flatMap { Self.rebuildProgress($0, head: head) }, storage: live?.sizes)
   }
 
   private static func rebuildProgress(_ worker: Worker, head: Position) -> RebuildProgress? {

@@ -11,12 +11,49 @@ struct GlobalOptions: ParsableArguments {
   @Option(help: "The daemon's socket. (default: $LEDGER_SOCKET, else \(socketDefault))")
   var socket: String?
 
+  @Option(help: "The daemon's address on TCP, such as http://127.0.0.1:8080. (default: $LEDGER_URL; the socket wins if it is given)")
+  var url: String?
+
+  @Option(help: "A file with the token for TCP. (default: $LEDGER_CLIENT_TOKEN_FILE)")
+  var tokenFile: String?
+
   @Flag(help: "Print what the daemon answered, as JSON or a line of JSON each.")
   var json = false
 
+  func validate() throws {
+    guard socket == nil || url == nil else { throw ValidationError("give --socket or --url, not both") }
+  }
+
+  /// A client of the daemon that was named: by a flag, else by a variable; a socket before an address.
+  ///
+  /// - Throws: `UsageError` if the address is none, or there is no token for it.
   var client: LedgerClient {
-    let named = socket ?? ProcessInfo.processInfo.environment["LEDGER_SOCKET"].flatMap { $0.isEmpty ? nil : $0 }
-    return LedgerClient(.unixSocket(path: named ?? Self.socketDefault))
+    get throws {
+      func variable(_ name: String) -> String? { ProcessInfo.processInfo.environment[name].flatMap { $0.isEmpty ? nil : $0 } }
+      if let path = socket { return LedgerClient(.unixSocket(path: path)) }
+      if url == nil, let path = variable("LEDGER_SOCKET") { return LedgerClient(.unixSocket(path: path)) }
+      guard let address = url ?? variable("LEDGER_URL") else { return LedgerClient(.unixSocket(path: Self.socketDefault)) }
+      guard let endpoint = Endpoint(url: address) else {
+        throw UsageError(description: "the address must be like http://127.0.0.1:8080; TLS is not spoken here")
+      }
+      guard let file = tokenFile ?? variable("LEDGER_CLIENT_TOKEN_FILE") else {
+        throw UsageError(description: "an address needs a token: give --token-file, a file with what ledgerd token new printed")
+      }
+      return LedgerClient(endpoint, token: try Self.token(in: file))
+    }
+  }
+
+  private static func token(in file: String) throws -> String {
+    let text: String
+    do {
+      text = String(decoding: try Data(contentsOf: URL(fileURLWithPath: file)), as: UTF8.self)
+    } catch {
+      throw UsageError(description: "the token file \(file) cannot be read: \(error.localizedDescription)")
+    }
+    let token = text.trimmingCharacters(in: .whitespacesAndNewlines)
+    let isToken = !token.isEmpty && token.utf8.count <= 1_024 && token.utf8.allSatisfy { (0x21...0x7e).contains($0) }
+    guard isToken else { throw UsageError(description: "the token file \(file) must hold one token and nothing else") }
+    return token
   }
 }
 

@@ -14,7 +14,7 @@ struct Ledgerd: AsyncParsableCommand {
       and counters. Everything but the log can be deleted and is made again.
       """,
     version: "0.1.0",
-    subcommands: [Serve.self, Bench.self])
+    subcommands: [Serve.self, ConfigCommand.self, TokenCommand.self, Bench.self])
 
   /// As ArgumentParser's, but with the exit codes of `ledgerctl`: 1 failed, 2 usage.
   static func main() async {

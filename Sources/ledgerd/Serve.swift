@@ -8,10 +8,12 @@ import Glibc
 import LedgerCore
 import LedgerServer
 import Logging
+import NIOCore
 import ProjectionEngine
 import Projections
 import ServiceLifecycle
 import Threads
+import Unix
 import UnixSignals
 
 /// Every projection of the product. Adding one is a line here.
@@ -22,72 +24,145 @@ func allProjections() -> [any Projection] {
 struct Serve: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Runs the daemon.",
-    discussion: "Example: ledgerd serve --data /var/lib/ledgerd --socket /run/ledgerd/ledgerd.sock")
+    discussion: """
+      Takes what is set from flags, the environment and a file, in this order. Ends when it gets SIGTERM or SIGINT. Exit codes: 0 it was \
+      asked to end, 1 failed, 2 the configuration is wrong.
 
-  @Option(help: "The data directory; made if it is not there. On a local disk.")
-  var data: String
+      Example: ledgerd serve --data /var/lib/ledgerd --socket /run/ledgerd/ledgerd.sock
 
-  @Option(help: "The Unix socket to listen on, mode 0660. A stale one is replaced.")
-  var socket: String
+      \(SettingsReference.flags)
+      """)
 
-  @Option(help: "How much is logged: trace, debug, info, notice, warning, error or critical.")
-  var logLevel = "info"
-
-  @Option(help: "Bytes that one event may have, 1024 to 1048576.")
-  var eventByteCountMax = 64 * 1024
-
-  func validate() throws {
-    guard Logger.Level(rawValue: logLevel) != nil else {
-      throw ValidationError("--log-level must be trace, debug, info, notice, warning, error or critical")
-    }
-    guard (1_024...1_048_576).contains(eventByteCountMax) else {
-      throw ValidationError("--event-byte-count-max must be from 1024 to 1048576")
-    }
-  }
+  @OptionGroup var options: SettingOptions
 
   func run() async throws {
-    LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
-    var logger = Logger(label: "ledgerd")
-    logger.logLevel = Logger.Level(rawValue: logLevel) ?? .info
+    let loaded = try options.load()
+    let configuration = loaded.configuration
+    let logger = Self.makeLogger(configuration)
+    for name in loaded.unknownVariables {
+      logger.warning("a variable looks like a setting and is none", metadata: ["variable": "\(name)"])
+    }
     signal(SIGPIPE, SIG_IGN)
     // Whatever is created is for the owner and, in the socket's case, its group.
     umask(0o007)
     Descriptors.raiseLimit()
     do {
-      try await serve(logger)
+      try await Daemon(configuration: configuration, logger: logger).run()
+    } catch let errors as ConfigurationErrors {
+      throw Complaint.usage(errors)
     } catch let error as LogError {
       throw stop(error.description, logger)
     } catch let error as ServerError {
       throw stop(error.description, logger)
+    } catch let error as UnixError {
+      throw stop(error.description, logger)
+    } catch let error as IOError {
+      throw stop("it cannot listen: \(error)", logger)
     }
+  }
+
+  private static func makeLogger(_ configuration: Configuration) -> Logger {
+    let format = configuration.logFormat
+    LoggingSystem.bootstrap { label in
+      switch format {
+      case .text: StreamLogHandler.standardError(label: label)
+      case .json: JSONLogHandler(label: label)
+      }
+    }
+    var logger = Logger(label: "ledgerd")
+    logger.logLevel = configuration.logLevel
+    return logger
   }
 
   private func stop(_ reason: String, _ logger: Logger) -> ExitCode {
     logger.critical("\(reason)")
     return ExitCode(1)
   }
+}
 
-  private func serve(_ logger: Logger) async throws {
-    var options = EventLogOptions()
-    options.eventLimits = EventLimits(eventByteCountMax: eventByteCountMax)
+/// Log, workers, server and watchdog, composed.
+private struct Daemon {
+  let configuration: Configuration
+  let logger: Logger
+  let environment = ProcessInfo.processInfo.environment
+
+  func run() async throws {
+    guard let data = configuration.data else { preconditionFailure("a configuration without data is refused when it is read") }
+    let inherited = try Systemd.inheritedSockets(environment)
+    let access = try configuration.makeAccess(
+      inheritedSocketGroup: try inherited.first { !$0.path.isEmpty }.map { try Accounts.group(ofFile: $0.path) }, logger: logger)
+    let places = try places(inherited)
+    for case .unixSocket(let path) in places { try await LedgerServer.prepareSocket(path) }
+    let log = try open(data)
+    let engine = makeEngine(log, data)
+    var limits = configuration.limits
+    limits.eventByteCountMax = configuration.log.eventLimits.eventByteCountMax
+    let server = LedgerServer(
+      log: log, engine: engine, places: places, limits: limits, access: access, logger: logger, onReady: { announce($0) })
+    var services: [ServiceGroupConfiguration.ServiceConfiguration] = [
+      .init(service: LogService(log: log)), .init(service: EngineService(engine: engine)),
+    ]
+    if let interval = Systemd.watchdogInterval(environment) {
+      services.append(
+        .init(
+          service: Watchdog(log: log, engine: engine, interval: interval, environment: environment, logger: logger),
+          successTerminationBehavior: .ignore))
+    }
+    services.append(.init(service: server))
+    try await ServiceGroup(
+      configuration: .init(services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+    ).run()
+    logger.info("stopped", metadata: ["head": "\(log.head)"])
+  }
+
+  /// The sockets that were handed over, else the socket that was set; and TCP, if it was.
+  private func places(_ inherited: [InheritedSocket]) throws(ConfigurationErrors) -> [ListenPlace] {
+    var places: [ListenPlace] = []
+    for socket in inherited {
+      guard socket.isUnix || configuration.tokenFile != nil else {
+        throw ConfigurationErrors(errors: [
+          ConfigurationError(place: "LISTEN_FDS", message: "a TCP socket needs token-file: there only a token says who is calling")
+        ])
+      }
+      places.append(
+        .inherited(descriptor: socket.descriptor, name: socket.path.isEmpty ? "descriptor \(socket.descriptor)" : socket.path))
+    }
+    if !inherited.contains(where: \.isUnix) { places.append(.unixSocket(path: configuration.socket)) }
+    if let listen = configuration.listen {
+      do throws(ListenAddress.Failure) {
+        let address = try ListenAddress(listen)
+        places.append(.tcp(host: address.host, port: address.port))
+      } catch {
+        throw ConfigurationErrors(errors: [ConfigurationError(place: nil, message: error.description)])
+      }
+    }
+    return places
+  }
+
+  private func open(_ data: String) throws(LogError) -> EventLog {
+    var options = configuration.log
+    let logger = logger
     options.report = { report in
       switch report {
       case .indexDiscarded: logger.warning("the index belonged to another history and is made anew")
-      case .indexBehind(let reason): logger.warning("the index could not be written: \(reason)")
-      case .stalled(let reason): logger.error("appending waits for the disk: \(reason)")
+      case .indexBehind(let reason): logger.warning("the index could not be written", metadata: ["reason": "\(reason)"])
+      case .stalled(let reason): logger.error("appending waits for the disk", metadata: ["reason": "\(reason)"])
       case .resumed(let head): logger.notice("appending goes on", metadata: ["head": "\(head)"])
-      case .failed(let reason): logger.critical("appending has stopped until the next start: \(reason)")
+      case .failed(let reason): logger.critical("appending has stopped until the next start", metadata: ["reason": "\(reason)"])
       }
     }
-    try await LedgerServer.prepareSocket(socket)
     let start = ContinuousClock.now
     let log = try EventLog(directory: data, options: options)
     logger.info(
       "log opened",
       metadata: ["id": "\(log.id.hex)", "head": "\(log.head)", "milliseconds": "\((ContinuousClock.now - start) / .milliseconds(1))"])
-    let engine = ProjectionEngine(
-      log: log, directory: data + "/projections", projections: allProjections(),
-      options: EngineOptions(now: { Timestamp(microseconds: WallClock.microseconds()) }),
+    return log
+  }
+
+  private func makeEngine(_ log: EventLog, _ data: String) -> ProjectionEngine {
+    let logger = logger
+    return ProjectionEngine(
+      log: log, directory: data + "/projections", projections: allProjections(), options: configuration.engine,
       events: { event in
         logger.log(
           level: event.isWarning ? .warning : .info, "projection \(event.kind.rawValue)",
@@ -96,21 +171,20 @@ struct Serve: AsyncParsableCommand {
             "position": "\(event.position)", "detail": "\(event.detail)",
           ])
       })
-    var limits = ServerLimits()
-    limits.eventByteCountMax = eventByteCountMax
-    let socketPath = socket
-    let server = LedgerServer(
-      log: log, engine: engine, socketPath: socketPath, limits: limits,
-      access: Access(administrators: [0, getuid()], socketGroup: getegid(), logger: logger), logger: logger,
-      onReady: { logger.info("listening", metadata: ["socket": "\(socketPath)"]) })
-    let group = ServiceGroup(
-      configuration: .init(
-        services: [
-          .init(service: LogService(log: log)), .init(service: EngineService(engine: engine)), .init(service: server),
-        ],
-        gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
-    try await group.run()
-    logger.info("stopped", metadata: ["head": "\(log.head)"])
+  }
+
+  private func announce(_ places: [ListenPlace]) {
+    for place in places {
+      switch place {
+      case .unixSocket(let path): logger.info("listening", metadata: ["socket": "\(path)"])
+      case .tcp, .inherited: logger.info("listening", metadata: ["place": "\(place)"])
+      }
+    }
+    do throws(UnixError) {
+      try Systemd.notify("READY=1\nSTATUS=listening on \(places.map(\.description).joined(separator: ", "))", environment)
+    } catch {
+      logger.warning("the service manager cannot be told that the daemon is ready", metadata: ["error": "\(error)"])
+    }
   }
 }
 

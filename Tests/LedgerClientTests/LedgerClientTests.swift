@@ -23,6 +23,21 @@ private func problem(of error: (any Error)?) -> ServerProblem? {
   if case .problem(let problem)? = error as? ClientError { problem } else { nil }
 }
 
+@Suite struct EndpointTests {
+  @Test(arguments: [
+    ("http://127.0.0.1:8080", "127.0.0.1", 8_080), ("HTTP://localhost/", "localhost", 80), ("http://[::1]:9", "::1", 9),
+    ("http://[::1]", "::1", 80),
+  ])
+  func `an address is read`(url: String, host: String, port: Int) { #expect(Endpoint(url: url) == .tcp(host: host, port: port)) }
+
+  @Test(arguments: [
+    "https://localhost", "localhost:80", "http://", "http://:80", "http://a:0", "http://a:b", "http://a:70000", "http://a/path",
+    "http://u@a",
+    "http://::1", "http://a:1:2", "http://[::1", "http://a b",
+  ])
+  func `what is no address is none`(url: String) { #expect(Endpoint(url: url) == nil) }
+}
+
 @Suite(.timeLimit(.minutes(1))) struct LedgerClientTests {
   @Test func `a batch is sent as one JSON array on a kept connection`() async throws {
     try await withServer({ _, _ in .json(appended) }) { server, client in

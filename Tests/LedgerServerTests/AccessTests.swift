@@ -68,10 +68,11 @@ private func access(tokens: [Access.Token] = [], hosts: [String] = [], log: Line
     #expect(principal.user == peer.user)
   }
 
-  @Test(arguments: [
-    (Roles.append, "append"), (.read, "read"), (.analyst, "read rebuild"), (.admin, "append read rebuild administer"),
-    (Roles(), ""), ([.append, .analyst], "append read rebuild"),
-  ] as [(Roles, String)])
+  @Test(
+    arguments: [
+      (Roles.append, "append"), (.read, "read"), (.analyst, "read rebuild"), (.admin, "append read rebuild administer"),
+      (Roles(), ""), ([.append, .analyst], "append read rebuild"),
+    ] as [(Roles, String)])
   func `a role permits what it says`(roles: Roles, permissions: String) {
     let all: [Permission] = [.append, .read, .rebuild, .administer]
     #expect(all.filter { roles.permit($0) }.map(\.rawValue).joined(separator: " ") == permissions)

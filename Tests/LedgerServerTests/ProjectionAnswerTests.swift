@@ -135,10 +135,12 @@ import Testing
       if line.hasPrefix("# HELP ") {
         #expect(words.count > 3, "\(line)")
       } else if line.hasPrefix("# TYPE ") {
-        #expect(words.count == 4 && ["counter", "gauge"].contains(words[3]), "\(line)")
+        #expect(words.count == 4 && ["counter", "gauge", "histogram"].contains(words[3]), "\(line)")
         #expect(types.updateValue(String(words[3]), forKey: String(words[2])) == nil, "\(line)")
       } else {
-        let sample = try #require(line.wholeMatch(of: #/([a-z_]+)(?:\{projection="[a-z]+"\})? (-?[0-9.e+-]+)/#), "\(line)")
+        let sample = try #require(
+          line.wholeMatch(of: #/([a-z_]+?)(?:_bucket|_sum|_count)?(?:\{(?:projection="[a-z]+"|le="[0-9.+Inf]+")\})? (-?[0-9.e+-]+)/#),
+          "\(line)")
         let type = try #require(types[String(sample.1)], "a type comes before its samples: \(line)")
         #expect(type != "counter" || sample.1.hasSuffix("_total"))
         #expect(samples.updateValue(String(sample.2), forKey: String(line.prefix { $0 != " " })) == nil)

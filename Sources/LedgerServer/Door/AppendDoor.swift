@@ -58,13 +58,16 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
 
   private let shared: AppendLoop
   private let onwardConnection: ConnectionHandler
-  private let administrators: Set<UInt32>
+  private let access: Access
+  private let bodies: BodyBudget
   private var context: ChannelHandlerContext?
   private var principal: Principal?
   private var isOwnWayOpen = true
 
   private var place = Place.start
   private var bytes = ByteBuffer()
+  /// Its part of what all bodies on their way in may have.
+  private var share: BodyBudget.Share?
   private var open = CircularBuffer<Open>()
   /// What has been answered since the last piece was sent.
   private var answers: ByteBuffer?
@@ -84,10 +87,11 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
   /// Appends that one connection may have under way.
   static let openCountMax = 256
 
-  init(shared: AppendLoop, onwardConnection: ConnectionHandler, administrators: Set<UInt32>) {
+  init(shared: AppendLoop, onwardConnection: ConnectionHandler, access: Access, bodies: BodyBudget) {
     self.shared = shared
     self.onwardConnection = onwardConnection
-    self.administrators = administrators
+    self.access = access
+    self.bodies = bodies
   }
 
   // MARK: The connection's life
@@ -110,16 +114,20 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
     idleTimer = nil
     onwardConnection.onProgress = nil
     context = nil
+    share = nil
     open.removeAll()
   }
 
-  /// The caller is looked up once a connection: the kernel fixed it when the connection was made.
+  /// The caller, if the kernel names one who may append; looked up once a connection, since the kernel fixed it when the
+  /// connection was made. Everybody else's requests go on: the routes admit them, or refuse them and say so in the log.
   private func caller(_ context: ChannelHandlerContext) -> Principal? {
     if principal == nil, isOwnWayOpen {
-      let found = NIOLoopBoundBox<Principal?>(nil, eventLoop: context.eventLoop)
-      // Complete at once, since this is the event loop.
-      Principal.ofPeer(context.channel, administrators: administrators)?.assumeIsolated().whenSuccess { found.value = $0 }
-      principal = found.value
+      do {
+        if case .peer(let peer) = try access.identity(of: context.channel), peer.roles.permit(.append) { principal = peer }
+      } catch {
+        // The routes meet the same error, and answer it.
+        principal = nil
+      }
       isOwnWayOpen = principal != nil
     }
     return principal
@@ -229,9 +237,15 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
     case .append(let head):
       let byteCount = head.byteCount + head.bodyByteCount
       guard bytes.readableBytes >= byteCount else {
+        if share == nil {
+          let new = bodies.share()
+          guard new.grow(to: head.bodyByteCount, of: shared.limits.bodiesByteCountMax) else { return passOn(context) }
+          share = new
+        }
         bytes.reserveCapacity(minimumWritableBytes: byteCount - bytes.readableBytes)
         return false
       }
+      share = nil
       guard mayBegin(context), head.content != .lines || open.isEmpty else { return false }
       guard let principal = caller(context), submit(head, principal) else { return passOn(context) }
       if head.content == .lines {
@@ -362,7 +376,7 @@ extension AppendDoor {
 
   private func parse(_ text: RawSpan, _ head: CommonForm.Head, _ principal: Principal) throws(Problem) -> ParsedBatch {
     let body = AppendBody(limits: shared.limits, readers: shared.readers, wantsNames: head.wantsReceipts)
-    let batch = shared.log.makeBatch(door: .http, principal: principal.name)
+    let batch = shared.log.makeBatch(door: .http, for: principal)
     let range = head.byteCount..<head.byteCount + head.bodyByteCount
     return switch head.content {
     case .single: try body.single(text.slice(range), into: batch)

@@ -43,13 +43,15 @@ struct LedgerChannel: ServerChildChannel, HTTPChannelHandler {
 final class AppendDoors: Sendable {
   let limits: ServerLimits
   private let log: EventLog
-  private let administrators: Set<UInt32>
+  private let access: Access
+  private let bodies: BodyBudget
   private let loops = Mutex<[ObjectIdentifier: NIOLoopBound<AppendLoop>]>([:])
 
-  init(log: EventLog, limits: ServerLimits, administrators: Set<UInt32>) {
+  init(log: EventLog, limits: ServerLimits, access: Access, bodies: BodyBudget) {
     self.log = log
     self.limits = limits
-    self.administrators = administrators
+    self.access = access
+    self.bodies = bodies
   }
 
   /// A door for a new connection. Called on its event loop.
@@ -60,6 +62,6 @@ final class AppendDoors: Sendable {
       loops[ObjectIdentifier(eventLoop)] = new
       return new
     }
-    return AppendDoor(shared: shared.value, onwardConnection: connection, administrators: administrators)
+    return AppendDoor(shared: shared.value, onwardConnection: connection, access: access, bodies: bodies)
   }
 }

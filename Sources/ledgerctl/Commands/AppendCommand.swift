@@ -22,7 +22,7 @@ struct AppendCommand: AsyncParsableCommand {
   var file = "-"
 
   func run() async throws {
-    let client = global.client
+    let client = try global.client
     let input = InputPieces(try ByteSource(path: file))
     let (start, shape) = try await input.detectShape()
     let query = receipts ? [(name: "receipts", value: "true")] : []

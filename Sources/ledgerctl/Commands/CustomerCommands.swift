@@ -81,7 +81,7 @@ struct JourneyCommand: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let client = global.client
+    let client = try global.client
     var output = Output()
     let ids = try await CustomerName(name).ids(client)
     for (index, id) in ids.enumerated() {

@@ -93,7 +93,7 @@ struct ImportCommand: AsyncParsableCommand {
     var progress = ImportProgress(byteCount: sizes.count == files.count ? sizes.reduce(0, +) : nil)
     let showsProgress = Output.showsProgress && !dryRun
     var importer = Importer(
-      mapping: mapping, tables: tables, sender: BatchSender(client: global.client, retryTime: retryFor.duration, stop: stop),
+      mapping: mapping, tables: tables, sender: BatchSender(client: try global.client, retryTime: retryFor.duration, stop: stop),
       options: options, stop: stop
     ) { counts, readByteCount in
       guard showsProgress, let line = progress.line(rows: counts.rows, readByteCount: readByteCount) else { return }

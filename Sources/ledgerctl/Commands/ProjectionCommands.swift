@@ -40,7 +40,7 @@ struct ProjectionsCommand: AsyncParsableCommand {
     var name: String
 
     func run() async throws {
-      let client = global.client
+      let client = try global.client
       let response = try await client.request("POST", LedgerClient.projectionTarget(name, "rebuild"))
       if let problem = response.problem { throw ClientError.problem(problem) }
       guard let generation = try response.json()["generation"]?.integer else {

@@ -28,7 +28,7 @@ struct StatusCommand: AsyncParsableCommand {
   @OptionGroup var global: GlobalOptions
 
   func run() async throws {
-    let client = global.client
+    let client = try global.client
     let isHealthy = try await client.isHealthy()
     let isReady = try await client.isReady()
     // What cannot be read while the daemon starts is shown as missing, the reason being in the readiness.

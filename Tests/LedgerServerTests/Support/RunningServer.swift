@@ -83,8 +83,8 @@ final class RunningServer: Sendable {
     let socketPath = directory.path + "/s"
     let (ready, isReady) = AsyncStream<Bool>.makeStream()
     let server = LedgerServer(
-      log: log, engine: engine, socketPath: socketPath, limits: limits, access: access, logger: silent,
-      onReady: { isReady.yield(true) })
+      log: log, engine: engine, places: [.unixSocket(path: socketPath)], limits: limits, access: access, logger: silent,
+      onReady: { _ in isReady.yield(true) })
     let group = ServiceGroup(
       configuration: .init(
         services: [
