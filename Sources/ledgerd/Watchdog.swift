@@ -11,6 +11,7 @@ import NIOCore
 import NIOPosix
 import ProjectionEngine
 import ServiceLifecycle
+import Synchronization
 import Unix
 
 /// Sends pings to the service manager while everything goes on.
@@ -25,9 +26,13 @@ struct Watchdog: Service {
   func run() async throws {
     var observer = ProgressObserver()
     while true {
+      let doLoopsAnswer: Bool
       do {
         // Twice in an interval, as sd_watchdog_enabled(3) advises.
-        try await cancelWhenGracefulShutdown { try await Task.sleep(for: interval / 2) }
+        doLoopsAnswer = try await cancelWhenGracefulShutdown {
+          try await Task.sleep(for: interval / 2)
+          return try await Self.eventLoopsAnswer(within: interval / 4)
+        }
       } catch {
         return
       }
@@ -36,7 +41,7 @@ struct Watchdog: Service {
         [PartProgress(name: "the appender", doneCount: appender.doneCount, isBusy: appender.isBusy)]
           + engine.statuses().map(PartProgress.init))
       if appender.hasFailed { stalls.append("the appender has failed") }
-      if await !Self.eventLoopsAnswer(within: interval / 4) { stalls.append("an event loop") }
+      if !doLoopsAnswer { stalls.append("an event loop") }
       guard stalls.isEmpty else {
         logger.critical("the watchdog is not told that all is well", metadata: ["stalled": "\(stalls.joined(separator: ", "))"])
         continue
@@ -50,24 +55,22 @@ struct Watchdog: Service {
   }
 
   /// True if each event loop does a small thing in time.
-  private static func eventLoopsAnswer(within timeout: Duration) async -> Bool {
-    await withTaskGroup(of: Bool.self) { group in
-      for loop in MultiThreadedEventLoopGroup.singleton.makeIterator() {
-        group.addTask(name: "watchdog loop") {
-          let answer = loop.makePromise(of: Bool.self)
-          loop.execute { answer.succeed(true) }
-          // On another loop's clock: this one may hang.
-          let timer = MultiThreadedEventLoopGroup.singleton.any().next()
-          let late = timer === loop ? NIOSingletons.posixEventLoopGroup.next() : timer
-          late.scheduleTask(in: .nanoseconds(timeout.components.seconds * 1_000_000_000 + timeout.components.attoseconds / 1_000_000_000)) {
-            answer.fail(CancellationError())
-          }
-          do { return try await answer.futureResult.get() } catch { return false }
-        }
-      }
-      return await group.allSatisfy { $0 }
+  private static func eventLoopsAnswer(within timeout: Duration) async throws -> Bool {
+    let silent = SilentLoops()
+    for loop in MultiThreadedEventLoopGroup.singleton.makeIterator() {
+      silent.count.wrappingAdd(1, ordering: .relaxed)
+      loop.execute { silent.count.wrappingSubtract(1, ordering: .relaxed) }
     }
+    let end = ContinuousClock.now + timeout
+    while silent.count.load(ordering: .relaxed) > 0 {
+      guard ContinuousClock.now < end else { return false }
+      try await Task.sleep(for: .milliseconds(5))
+    }
+    return true
   }
+
+  /// Event loops that have not answered yet.
+  private final class SilentLoops: Sendable { let count = Atomic<Int>(0) }
 }
 
 /// What one part of the daemon has done, and whether it has something to do.

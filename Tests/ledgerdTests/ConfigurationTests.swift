@@ -223,6 +223,16 @@ private func complaints(_ yaml: String) throws -> [String] {
     }
   }
 
+  @Test(arguments: ["", "# Ours.\ntokens:", "tokens:\n  - {name: a, sha256: \(String(repeating: "0f", count: 32)), roles: []}"])
+  func `a token is added to whatever file of tokens is there, whose owner and mode stay`(before: String) throws {
+    let file = try TextFile(before, mode: 0o600)
+    let inode = try FileManager.default.attributesOfItem(atPath: file.path)[.systemFileNumber] as? NSNumber
+    try TokenFile.add(TokenFile.entry(name: "b", token: "t", roles: ["read"], sources: []), named: "b", to: file.path)
+    #expect(try TokenFile.read(file.path).last?.name == "b")
+    #expect(try FileManager.default.attributesOfItem(atPath: file.path)[.systemFileNumber] as? NSNumber == inode)
+    #expect((try FileManager.default.attributesOfItem(atPath: file.path)[.posixPermissions] as? NSNumber)?.intValue == 0o600)
+  }
+
   @Test(arguments: [
     ("tokens: 1\n", 0o600, "FILE:1: tokens must be a list"),
     ("token: []\n", 0o600, "FILE:1: there is no key token in a file of tokens; its one key is tokens"),

@@ -15,9 +15,17 @@ struct JSONLogHandler: LogHandler {
   var logLevel = Logger.Level.info
 
   /// - Parameter write: Takes one line with its end, in one call.
-  init(label: String, write: @escaping @Sendable ([UInt8]) -> Void = { FileHandle.standardError.write(Data($0)) }) {
+  init(label: String, write: @escaping @Sendable ([UInt8]) -> Void = Self.toStandardError) {
     self.label = label
     self.write = write
+  }
+
+  private static func toStandardError(_ line: [UInt8]) {
+    do {
+      try FileHandle.standardError.write(contentsOf: Data(line))
+    } catch {
+      // Whoever read the log has gone; the daemon goes on without.
+    }
   }
 
   subscript(metadataKey key: String) -> Logger.Metadata.Value? {

@@ -76,7 +76,11 @@ enum TokenFile {
     do {
       // At the end of the file that is there, so that its owner and mode stay.
       let previous = text.isEmpty ? try Files.read(path) : []
-      if text.isEmpty, previous.last != UInt8(ascii: "\n"), !previous.isEmpty { text = "\n" }
+      if previous.isEmpty {
+        text = "tokens:\n"
+      } else if previous.last != UInt8(ascii: "\n") {
+        text = "\n"
+      }
       let added = previous + Array((text + entry).utf8)
       var reader = ConfigurationReader(path: path)
       guard reader.tokens(String(decoding: added, as: UTF8.self)).contains(where: { $0.name == name }), reader.errors.isEmpty else {
