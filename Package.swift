@@ -110,8 +110,8 @@ let package = Package(
     .executableTarget(
       name: "ledgerd",
       dependencies: [
-        "EventLog", "ProjectionEngine", "Projections", "LedgerServer", "LedgerClient", "LedgerCore", "LedgerTesting", "Bytes", "LMDB",
-        "Files", "Threads", "Unix",
+        "EventLog", "ProjectionEngine", "Projections", "LedgerServer", "LedgerClient", "LedgerCore", "LedgerTesting", "JSON", "Bytes",
+        "LMDB", "Files", "Threads", "Unix",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
