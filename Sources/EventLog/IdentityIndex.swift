@@ -10,6 +10,7 @@
 // - What is not yet in LMDB is in a tail in memory: `active` grows, `frozen` is being written by the flusher. A look-up
 //   asks them in that order and LMDB last, in a snapshot that began after `frozen` was last seen unwritten.
 // - The rows and the mark commit together. A mark that is not the log's means another history: everything goes.
+// - Where the file cannot have an entry (``StoredIDs``), it is not asked.
 // - Used by the appender thread, but for `frozen`, which the flusher reads and nobody changes.
 
 import Bytes
@@ -54,6 +55,7 @@ final class IdentityIndex {
   private var frozen: IndexTail?
   private let flusher: Monitor<FlusherState>
   private var thread: NamedThread?
+  private let stored: StoredIDs
 
   /// A tail of this many ids is written out.
   private let tailCountMax: Int
@@ -70,8 +72,10 @@ final class IdentityIndex {
       ids = try environment.database("ids", Hash128.self, UInt64.self)
       streams = try environment.database("streams", Hash128.self, [UInt8].self)
       meta = try environment.database("meta", String.self, [UInt8].self)
-      let (env, table) = (environment, meta)
+      let (env, table, idTable) = (environment, meta, ids)
       mark = try env.read { (transaction) throws(LMDBError) in try transaction.get(table, "mark") }.flatMap(decodeMark)
+      let isEmpty = try env.read { (transaction) throws(LMDBError) in try transaction.count(idTable) == 0 }
+      stored = StoredIDs(env, ids: ids.handle, streams: streams.handle, isEmpty: isEmpty)
     } catch {
       throw .environment(error)
     }
@@ -111,6 +115,7 @@ final class IdentityIndex {
   func clear() throws(LogError) {
     active = IndexTail()
     mark = nil
+    stored.end()
     let (ids, streams, meta) = (ids, streams, meta)
     do throws(LMDBError) {
       try environment.write { (transaction) throws(LMDBError) in
@@ -121,6 +126,7 @@ final class IdentityIndex {
     } catch {
       throw .environment(error)
     }
+    stored.clear()
   }
 
   // MARK: Looking up
@@ -145,12 +151,14 @@ final class IdentityIndex {
   func position(of id: Hash128, _ lookup: borrowing Lookup) throws(LMDBError) -> Position? {
     if let position = active.ids[id] { return position }
     if let position = frozen?.ids[id] { return position }
+    guard stored.mayHave(id: id) else { return nil }
     return try lookup.transaction.get(ids, id)
   }
 
   func end(of stream: Hash128, _ lookup: borrowing Lookup) throws(LMDBError) -> StreamEnd? {
     if let end = active.streams[stream] { return end }
     if let end = frozen?.streams[stream] { return end }
+    guard stored.mayHave(stream: stream) else { return nil }
     return try lookup.transaction.getPair(streams, stream).map { StreamEnd(revision: $0.0, position: $0.1) }
   }
 
@@ -177,6 +185,7 @@ final class IdentityIndex {
 
   private func freeze(_ mark: LogMark) throws(LMDBError) {
     try waitForFlusher()
+    stored.freeze(active)
     frozen = active
     active = IndexTail()
     // As large as the last one was: growing step by step would hash everything several times over.
@@ -199,6 +208,7 @@ final class IdentityIndex {
 
   /// Writes everything out and ends the flusher. What cannot be written is read from the log at the next start.
   func close(mark: LogMark) throws(LMDBError) {
+    stored.end()
     defer {
       flusher.signal { $0 = .stopping }
       thread?.join()

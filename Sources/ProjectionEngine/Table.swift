@@ -30,7 +30,7 @@ public final class Table<Key: RowKey, Row: StoredRow>: FlushableTable {
     tableName = name
     seed = RowDigest.seed(table: name.name)
     confined = Confined(TableCache())
-    if store.beganEmpty { cache.storedKeys = StoredKeys() }
+    if store.beganEmpty { cache.storedKeys = KeyFilter() }
   }
 
   @inlinable var cache: TableCache<Key, Row> {
@@ -339,7 +339,7 @@ struct TableCache<Key: RowKey, Row: StoredRow> {
   @usableFromInline var insertIndex = HashIndex()
   @usableFromInline var indexedCount = 0
   /// What the file can have; nil: anything.
-  @usableFromInline var storedKeys: StoredKeys?
+  @usableFromInline var storedKeys: KeyFilter?
   @usableFromInline var scratch = ByteWriter(capacity: 64)
 
   @usableFromInline

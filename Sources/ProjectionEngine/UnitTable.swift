@@ -47,7 +47,7 @@ public final class UnitTable<Key: RowKey, Row: StoredRow>: FlushableTable {
     /// Keys of stored rows that were moved away.
     @usableFromInline var removed: [PendingRow] = []
     /// Units that the file can have rows of; nil: any.
-    @usableFromInline var storedUnits: StoredKeys?
+    @usableFromInline var storedUnits: KeyFilter?
 
     @usableFromInline
     init() {}
@@ -63,7 +63,7 @@ public final class UnitTable<Key: RowKey, Row: StoredRow>: FlushableTable {
     self.store = store
     tableName = name
     seed = RowDigest.seed(table: name.name)
-    if store.beganEmpty { state.storedUnits = StoredKeys() }
+    if store.beganEmpty { state.storedUnits = KeyFilter() }
   }
 
   @inlinable var state: State {
