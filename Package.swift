@@ -54,6 +54,12 @@ let package = Package(
       name: "CSimdJSON", cxxSettings: [.define("SIMDJSON_THREADS_ENABLED")], linkerSettings: [.linkedLibrary("simdjson")]),
     .target(name: "JSON", dependencies: ["CSimdJSON", "Bytes"], swiftSettings: spans),
 
+    // valijson and rapidjson are headers; RE2 matches patterns. Also behind an `extern "C"` face. Debian's two headers have
+    // members of templates that nobody uses and that clang 21 refuses to parse before they are used.
+    .target(
+      name: "CJSONSchema", cxxSettings: [.unsafeFlags(["-fdelayed-template-parsing"])], linkerSettings: [.linkedLibrary("re2")]),
+    .target(name: "JSONSchema", dependencies: ["CJSONSchema"], swiftSettings: spans),
+
     .target(name: "UTF8Proc", dependencies: ["CUTF8Proc", "Bytes"], swiftSettings: spans),
 
     .target(name: "LedgerCore", dependencies: ["JSON", "UTF8Proc", "Bytes"], swiftSettings: strict),
@@ -138,6 +144,7 @@ let package = Package(
     .testTarget(name: "ZlibTests", dependencies: ["Zlib"], swiftSettings: strict),
     .testTarget(name: "UTF8ProcTests", dependencies: ["UTF8Proc", "Bytes"], swiftSettings: strict),
     .testTarget(name: "JSONTests", dependencies: ["JSON", "Bytes"], swiftSettings: strict),
+    .testTarget(name: "JSONSchemaTests", dependencies: ["JSONSchema", "JSON", "Bytes"], swiftSettings: strict),
     .testTarget(name: "LedgerCoreTests", dependencies: ["LedgerCore", "JSON", "Bytes"], swiftSettings: strict),
     .testTarget(
       name: "EventLogTests", dependencies: ["EventLog", "LedgerCore", "JSON", "LMDB", "Zstd", "Files", "Bytes"], swiftSettings: strict),

@@ -56,11 +56,11 @@ struct Rule: CustomTestStringConvertible, Sendable {
 }
 
 /// The targets that wrap C, and so may hold unsafe code.
-let wrappers: Set<String> = ["Bytes", "Threads", "Files", "LMDB", "Zstd", "Zlib", "JSON", "UTF8Proc", "Unix"]
+let wrappers: Set<String> = ["Bytes", "Threads", "Files", "LMDB", "Zstd", "Zlib", "JSON", "JSONSchema", "UTF8Proc", "Unix"]
 
 /// C modules and the one target that may see each.
 let wrapperOfModule = [
-  "CLMDB": "LMDB", "CZstd": "Zstd", "CXXHash": "Bytes", "CSimdJSON": "JSON", "CZlib": "Zlib", "CUTF8Proc": "UTF8Proc",
+  "CLMDB": "LMDB", "CZstd": "Zstd", "CXXHash": "Bytes", "CSimdJSON": "JSON", "CJSONSchema": "JSONSchema", "CZlib": "Zlib", "CUTF8Proc": "UTF8Proc",
 ]
 
 let rules: [Rule] =

@@ -1,0 +1,58 @@
+// Why this file exists: what the parts of this target share: the library's types under short names, and a compiled schema.
+
+#pragma once
+
+#define VALIJSON_USE_EXCEPTIONS 1
+
+// First, since it defines what rapidjson does when an assertion fails: it throws.
+#include <valijson/adapters/rapidjson_adapter.hpp>
+
+#include <rapidjson/document.h>
+#include <rapidjson/pointer.h>
+#include <re2/re2.h>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <valijson/schema.hpp>
+#include <valijson/schema_parser.hpp>
+
+#include "CJSONSchema.h"
+
+namespace schemas {
+
+using Value = rapidjson::Value;
+using Document = rapidjson::Document;
+using Adapter = valijson::adapters::RapidJsonAdapter;
+
+// Copies a text with a zero byte behind it, cut before the code point that does not fit.
+void copy_text(char *destination, size_t capacity, const std::string &text);
+
+// A schema that is not taken; the text says where and how to mend it.
+struct Refusal : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+using Patterns = std::unordered_map<std::string, std::unique_ptr<RE2>>;
+
+// Checks everything that valijson takes for granted, removes what means nothing to it, and compiles the patterns.
+void vet(Document &schema, Patterns &patterns);
+
+// Translates ECMA 262 to RE2's syntax and compiles; throws a Refusal that names `place`.
+std::unique_ptr<RE2> compile_pattern(const std::string &pattern, const std::string &place);
+
+}  // namespace schemas
+
+struct cjsonschema {
+  valijson::Schema schema;
+  schemas::Patterns patterns;
+};
+
+namespace schemas {
+
+cjsonschema_verdict evaluate(
+  const ::cjsonschema &schema, const Value &instance, size_t steps_max, cjsonschema_violation &violation);
+
+}  // namespace schemas
