@@ -63,7 +63,8 @@ let package = Package(
     .target(name: "UTF8Proc", dependencies: ["CUTF8Proc", "Bytes"], swiftSettings: spans),
 
     .target(name: "LedgerCore", dependencies: ["JSON", "UTF8Proc", "Bytes"], swiftSettings: strict),
-    .target(name: "EventLog", dependencies: ["LedgerCore", "JSON", "LMDB", "Zstd", "Bytes", "Files", "Threads"], swiftSettings: strict),
+    .target(
+      name: "EventLog", dependencies: ["LedgerCore", "JSON", "JSONSchema", "LMDB", "Zstd", "Bytes", "Files", "Threads"], swiftSettings: strict),
 
     .target(
       name: "ProjectionEngine", dependencies: ["EventLog", "LedgerCore", "LMDB", "Bytes", "Files", "Threads"], swiftSettings: strict),

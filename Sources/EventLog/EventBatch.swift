@@ -28,11 +28,15 @@ public struct EventBatch: Sendable {
   public let sources: SourceScope
 
   private let limits: EventLimits
+  private let schemas: SchemaSnapshot
   private var hasher: EventHasher
 
-  init(keys: LogKeys, limits: EventLimits, received: Timestamp, sent: Timestamp?, door: FrontDoor, principal: String, sources: SourceScope)
-  {
+  init(
+    keys: LogKeys, limits: EventLimits, schemas: SchemaSnapshot, received: Timestamp, sent: Timestamp?, door: FrontDoor, principal: String,
+    sources: SourceScope
+  ) {
     self.limits = limits
+    self.schemas = schemas
     hasher = EventHasher(keys: keys)
     self.received = received
     self.sent = sent
@@ -58,6 +62,31 @@ public struct EventBatch: Sendable {
     return batch
   }
 
+  /// The batch without some of its events, given by their indexes.
+  public func removing(_ indexes: Set<Int>) -> EventBatch {
+    var batch = self
+    batch.bytes.removeAll(keepingCapacity: true)
+    batch.items.removeAll(keepingCapacity: true)
+    for (index, var item) in items.enumerated() where !indexes.contains(index) {
+      let start = batch.bytes.count
+      batch.bytes += bytes[item.start..<item.end]
+      (item.start, item.end) = (start, batch.bytes.count)
+      batch.items.append(item)
+    }
+    return batch
+  }
+
+  /// An event's bytes as they will be stored.
+  public func eventBytes(at index: Int) -> [UInt8] { Array(bytes[items[index].start..<items[index].end]) }
+
+  /// The bytes of an event as they would be stored: one line.
+  public static func storedBytes(of event: JSONNode, in json: borrowing JSONReader) -> [UInt8] {
+    var bytes: [UInt8] = []
+    json.withText(of: event) { bytes.append($0) }
+    for index in bytes.indices where bytes[index] < 0x20 { bytes[index] = 0x20 }
+    return bytes
+  }
+
   /// Checks one event and adds it.
   ///
   /// It is kept as it was sent, but for line breaks and tabs between tokens, which become spaces: one event is one line.
@@ -65,7 +94,8 @@ public struct EventBatch: Sendable {
   /// - Parameters:
   ///   - event: The event's node in `json`.
   /// - Returns: Its attributes, valid as long as the reader's text.
-  /// - Throws: ``EventError``; the batch is then as it was.
+  /// - Throws: ``EventError``; the batch is then as it was. Of kind `schema`: the event is sound, but breaks the schema of its
+  ///   type, so it may be set aside.
   @discardableResult
   public mutating func add(_ event: JSONNode, of json: borrowing JSONReader) throws(EventError) -> EventAttributes {
     let range = json.textRange(of: event)
@@ -79,6 +109,7 @@ public struct EventBatch: Sendable {
     guard sources == .all || json.withString(of: attributes.source, { sources.covers($0) }) else {
       throw EventError(.forbidden, "the sender may not append events of this source; an administrator gives prefixes of sources")
     }
+    if door != .ledger { try schemas.check(attributes, of: json) }
     let hashes = hasher.hashes(of: attributes, json)
     let start = bytes.count
     let control = json.withText(of: event) { text in

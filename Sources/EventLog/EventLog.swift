@@ -4,6 +4,8 @@
 //   <data>/LOCK              held by the process that has the log open
 //   <data>/keys/hash.key     16 secret bytes: the key of the hashes in the index
 //   <data>/log/<position>/   segments (Segment.swift): the truth
+//   <data>/log/schemas/      the schemas that were applied (SchemaRegistry.swift)
+//   <data>/log/quarantine/   events that were set aside (Quarantine.swift)
 //   <data>/index/            derived (IdentityIndex.swift)
 //
 // Invariants:
@@ -36,6 +38,14 @@ public struct EventLogOptions: Sendable {
   public var groupEventCountMax = 65_536
   /// Limits on each event.
   public var eventLimits = EventLimits()
+  /// A directory of schemas, `<type>.json` each; nil: only those count that are applied by a call.
+  public var schemaDirectory: String?
+  /// Whether a type without a schema is refused.
+  public var refusesTypesWithoutSchema = false
+  /// Events that may lie in quarantine.
+  public var quarantineEventCountMax = 10_000
+  /// Bytes of events that may lie in quarantine.
+  public var quarantineByteCountMax = 64 << 20
   /// Told what an operator should know.
   public var report: @Sendable (LogReport) -> Void = { _ in }
   /// The clock that recorded times come from.
@@ -86,6 +96,10 @@ public final class EventLog: Sendable {
   /// Counts since this process opened the log.
   public let counters = LogCounters()
   private let appender: Mutex<NamedThread?>
+  /// What the `data` of events must follow.
+  public let schemas: SchemaRegistry
+  /// Events that were set aside.
+  public let quarantine: Quarantine
 
   /// Opens a log, and creates it if the directory is new.
   ///
@@ -108,6 +122,19 @@ public final class EventLog: Sendable {
     store = LogStore(
       id: id, keys: LogKeys(secret: secret), path: path, segmentPositionCount: options.segmentPositionCount, segments: segments,
       head: last?.last ?? 0)
+    do throws(SchemaError) {
+      schemas = try SchemaRegistry(
+        path: path + "/schemas", directory: options.schemaDirectory, isStrict: options.refusesTypesWithoutSchema, clock: options.clock)
+    } catch {
+      throw .schemas(error)
+    }
+    do throws(QuarantineError) {
+      quarantine = try Quarantine(
+        path: path + "/quarantine", keys: store.keys, eventCountMax: options.quarantineEventCountMax,
+        byteCountMax: options.quarantineByteCountMax, clock: options.clock)
+    } catch {
+      throw .quarantine(error)
+    }
     queue = AppendQueue(byteCountMax: options.queueByteCountMax)
     let (store, queue, counters) = (store, queue, counters)
     let start = AppenderStart(indexPath: directory + "/index", last: last)
@@ -189,8 +216,8 @@ public final class EventLog: Sendable {
     door: FrontDoor, principal: String, sources: SourceScope = .all, received: Timestamp? = nil, sent: Timestamp? = nil
   ) -> EventBatch {
     EventBatch(
-      keys: store.keys, limits: options.eventLimits, received: received ?? options.clock(), sent: sent, door: door, principal: principal,
-      sources: sources)
+      keys: store.keys, limits: options.eventLimits, schemas: schemas.snapshot, received: received ?? options.clock(), sent: sent,
+      door: door, principal: principal, sources: sources)
   }
 
   /// Suspends while the queue is full: call it before reading more from a socket.

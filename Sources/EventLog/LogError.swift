@@ -24,13 +24,17 @@ public enum LogError: Error, Equatable, Sendable, CustomStringConvertible {
   case environment(LMDBError)
   /// The file system answered with an error.
   case files(FileError)
+  /// The schemas cannot be read.
+  case schemas(SchemaError)
+  /// The quarantine cannot be read.
+  case quarantine(QuarantineError)
 
   /// True if the disk, and not what is on it, is at fault: trying again later may work.
   var mayPass: Bool {
     switch self {
     case .environment(let error): ![.corrupted, .foreignFile, .badSize, .keyExists, .alreadyOpen].contains(error.kind)
     case .files: true
-    case .locked, .foreignFormat, .networkFileSystem, .keyMissing, .damaged, .noSuchPosition, .closed: false
+    case .locked, .foreignFormat, .networkFileSystem, .keyMissing, .damaged, .noSuchPosition, .closed, .schemas, .quarantine: false
     }
   }
 
@@ -54,6 +58,10 @@ public enum LogError: Error, Equatable, Sendable, CustomStringConvertible {
     case .environment(let error):
       error.description
     case .files(let error):
+      error.description
+    case .schemas(let error):
+      error.description
+    case .quarantine(let error):
       error.description
     }
   }

@@ -87,6 +87,14 @@ struct LogKeys: Sendable {
     return hash.hash128(scratch.bytes.rawSpan)
   }
 
+  /// The hash of an event's canonical form, which names it in quarantine.
+  func content(of canonical: [UInt8]) -> Hash128 {
+    var writer = ByteWriter(capacity: canonical.count + 1)
+    writer.uint8(4)
+    writer.raw(canonical)
+    return hash.hash128(writer.bytes.rawSpan)
+  }
+
   /// The chain after one more event. It covers what a tombstone keeps, so erasing does not change it, and nothing of how
   /// positions are cut into blocks, so sealing does not either.
   func chain(_ previous: UInt64, recorded: Timestamp, id: Hash128) -> UInt64 {

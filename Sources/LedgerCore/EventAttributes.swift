@@ -20,6 +20,8 @@ public struct EventError: Error, Equatable, Sendable, CustomStringConvertible {
     case tooLarge = "event-too-large"
     /// A type that only the ledger may write.
     case forbidden = "forbidden"
+    /// A breach of the schema of its type.
+    case schema = "schema"
   }
   /// What is wrong.
   public var kind: Kind
@@ -89,6 +91,8 @@ public struct EventAttributes: Sendable {
   public var causationID: JSONNode?
   /// `data`.
   public var data: JSONNode?
+  /// True if the event has `data_base64`.
+  public var hasBinaryData: Bool
   /// `time`; nil: absent, so it counts as the time received.
   public var occurred: Timestamp?
   /// True if `time` lay outside of the years 0000 to 9999 and was clamped.
@@ -141,6 +145,7 @@ public struct EventAttributes: Sendable {
     businessUnit = found.businessUnit
     causationID = found.causationID
     data = found.data
+    hasBinaryData = found.hasBinaryData
     occurred = found.occurred
     isOccurredClamped = clamped
     if let data { try checkProfile(data, json, limits) }

@@ -43,6 +43,8 @@ public enum ErrorCode: String, Sendable, CaseIterable {
   case `internal` = "internal"
   /// The queue is full.
   case busy
+  /// Events were to be set aside, and the quarantine has no room; nothing was appended or set aside.
+  case quarantineFull = "quarantine-full"
   /// The disk is full; reading goes on.
   case diskFull = "disk-full"
   /// An index or a projection is being rebuilt.
@@ -66,7 +68,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case .schema: 422
     case .rateLimited: 429
     case .internal: 500
-    case .busy, .diskFull, .rebuilding, .notYet, .outcomeUnknown: 503
+    case .busy, .quarantineFull, .diskFull, .rebuilding, .notYet, .outcomeUnknown: 503
     }
   }
 
@@ -90,6 +92,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case .rateLimited: "Too many requests"
     case .internal: "Internal error"
     case .busy: "Busy"
+    case .quarantineFull: "Quarantine full"
     case .diskFull: "Disk full"
     case .rebuilding: "Rebuilding"
     case .notYet: "Not yet"

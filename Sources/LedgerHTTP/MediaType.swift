@@ -10,6 +10,8 @@ public enum MediaType {
   public static let ndjson = "application/x-ndjson"
   /// An answer.
   public static let json = "application/json"
+  /// A JSON Schema.
+  public static let schema = "application/schema+json"
   /// A refusal, RFC 9457.
   public static let problem = "application/problem+json"
   /// Prometheus text.

@@ -44,6 +44,11 @@ struct EventName: Sendable {
 struct ParsedBatch: Sendable {
   var batch: EventBatch
   var names: [EventName] = []
+  /// What the log will not take, if the request has that set aside.
+  var aside: AsideEvents?
+
+  /// How many events there are, with those that are set aside.
+  var count: Int { batch.count + (aside?.events.count ?? 0) }
 
   func prefix(_ count: Int) -> ParsedBatch { ParsedBatch(batch: batch.prefix(count), names: Array(names.prefix(count))) }
 }
@@ -53,10 +58,17 @@ struct AppendBody: Sendable {
   let limits: ServerLimits
   let readers: ReaderPool
   let wantsNames: Bool
+  /// Whether events that break their schema are kept for the quarantine instead of being refused.
+  var setsAside = false
+
+  /// An empty batch with what it needs to set events aside.
+  func begin(_ batch: EventBatch, firstIndex: Int = 0) -> ParsedBatch {
+    ParsedBatch(batch: batch, aside: setsAside ? AsideEvents(firstIndex: firstIndex) : nil)
+  }
 
   /// Parses one structured event.
   func single(_ bytes: RawSpan, into batch: EventBatch) throws(Problem) -> ParsedBatch {
-    var parsed = ParsedBatch(batch: batch)
+    var parsed = begin(batch)
     try readers.withReader(keepUpTo: bytes.byteCount) { (pooled) throws(Problem) in
       let root = try wholeRoot(of: bytes, pooled)
       do throws(EventError) {
@@ -70,7 +82,7 @@ struct AppendBody: Sendable {
 
   /// Parses a JSON array of events. Every bad event is listed; the first one's code decides.
   func array(_ bytes: RawSpan, into batch: EventBatch) throws(Problem) -> ParsedBatch {
-    var parsed = ParsedBatch(batch: batch)
+    var parsed = begin(batch)
     try readers.withReader(keepUpTo: bytes.byteCount) { (pooled) throws(Problem) in
       let root = try wholeRoot(of: bytes, pooled)
       guard pooled.reader.kind(of: root) == .array else {
@@ -144,7 +156,14 @@ struct AppendBody: Sendable {
   }
 
   private func add(_ event: JSONNode, _ pooled: PooledReader, to parsed: inout ParsedBatch) throws(EventError) {
-    let attributes = try parsed.batch.add(event, of: pooled.reader)
+    let attributes: EventAttributes
+    do throws(EventError) {
+      attributes = try parsed.batch.add(event, of: pooled.reader)
+    } catch {
+      guard error.kind == .schema, parsed.aside != nil else { throw error }
+      return parsed.setAside(event, of: pooled.reader, because: error, wantsName: wantsNames)
+    }
+    parsed.aside?.noteAdded()
     if wantsNames {
       parsed.names.append(
         EventName(source: pooled.reader.string(of: attributes.source), id: pooled.reader.string(of: attributes.id)))

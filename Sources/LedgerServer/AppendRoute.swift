@@ -7,6 +7,7 @@ import Hummingbird
 import LedgerCore
 import LedgerHTTP
 import NIOCore
+import NIOPosix
 import Zlib
 import Zstd
 
@@ -16,11 +17,13 @@ struct AppendRoute: Sendable {
   let readers: ReaderPool
   let access: Access
   let bodies: BodyBudget
+  /// Where the quarantine is written: it waits for the disk.
+  let threads: NIOThreadPool
 
   enum Receipts: Equatable, Sendable { case none, all, stream }
 
   func handle(_ request: Request, _ context: LedgerContext) async throws -> Response {
-    let parameters = try Parameters(request, allowed: ["atomic", "receipts"])
+    let parameters = try Parameters(request, allowed: ["atomic", "receipts", "onInvalid"])
     let receipts: Receipts =
       switch parameters.first("receipts") {
       case nil, "false": .none
@@ -30,13 +33,17 @@ struct AppendRoute: Sendable {
       }
     let isAtomic = try parameters.flag("atomic")
     let expected = try expectedRevision(request.headers)
+    let setsAside = try setsInvalidAside(parameters)
+    guard !setsAside || expected == .any else {
+      throw Problem(.invalidRequest, "onInvalid=quarantine may leave events out; it cannot be combined with an expected revision")
+    }
     let principal = context.principal
     if let obstacle = log.appendObstacle { throw obstacle.problem }
     await log.waitForRoom()
 
     let contentType = request.headers[.contentType]
     let essence = contentType.map(MediaType.essence(of:))
-    let body = AppendBody(limits: limits, readers: readers, wantsNames: receipts != .none)
+    let body = AppendBody(limits: limits, readers: readers, wantsNames: receipts != .none, setsAside: setsAside)
     let isBinary = BinaryMode.isUsed(request.headers, essence: essence)
     if essence == MediaType.ndjson, !isBinary {
       let stream = NDJSONAppend(route: self, body: body, principal: principal, receipts: receipts)
@@ -67,8 +74,18 @@ struct AppendRoute: Sendable {
             + "or the event's attributes must be sent as ce- headers")
       }
     }
-    let answer = try await append(parsed, expected)
+    let answer =
+      setsAside ? try await appendSettingAside(parsed, wantsReceipts: receipts == .all) : try await append(parsed, expected)
     return Response(json: answer.encoded())
+  }
+
+  /// What becomes of events that break their schema or have an id that is taken.
+  private func setsInvalidAside(_ parameters: Parameters) throws(Problem) -> Bool {
+    switch parameters.first("onInvalid") {
+    case nil, "refuse": false
+    case "quarantine": true
+    default: throw Problem(.invalidRequest, "parameter onInvalid must be refuse or quarantine")
+    }
   }
 
   /// Appends and shapes the answer.

@@ -195,11 +195,13 @@ public struct LedgerServer: Service {
 
   private func router(_ threads: NIOThreadPool, _ connections: ConnectionCount, _ bodies: BodyBudget) -> Router<LedgerContext> {
     let router = Router(context: LedgerContext.self)
-    let append = AppendRoute(log: log, limits: limits, readers: ReaderPool(), access: access, bodies: bodies)
+    let append = AppendRoute(log: log, limits: limits, readers: ReaderPool(), access: access, bodies: bodies, threads: threads)
     let read = ReadRoutes(log: log, limits: limits, threads: threads)
     let projections = ProjectionRoutes(log: log, engine: engine, limits: limits)
     let operations = OperationRoutes(
       log: log, engine: engine, connections: connections, connectionCountMax: limits.connectionCountMax, refusals: access.refusals)
+    let schemas = SchemaRoutes(append: append)
+    let quarantine = QuarantineRoutes(append: append)
     var routes: [Route] = [
       Route(.post, "/v1/events", needs: .append, append.handle), Route(.get, "/v1/events", read.list),
       Route(.get, "/v1/events/{position}", read.one),
@@ -210,6 +212,7 @@ public struct LedgerServer: Service {
       Route(.get, "/v1/projections/{name}/digest", projections.digest),
       Route(.get, "/v1/projections/{name}/parked", projections.parked),
     ]
+    routes += schemas.routes + quarantine.routes
     for (projection, query) in engine.queries {
       routes.append(
         Route(.get, "/v1/" + query.path) { request, context in

@@ -30,9 +30,13 @@ struct NDJSONAppend: Sendable {
     var since = ContinuousClock.now
     /// The line of each event in `parsed`.
     var lines: [Int] = []
+    /// Events in the groups before.
+    var eventCount = 0
   }
 
-  private func newBatch() -> ParsedBatch { ParsedBatch(batch: route.log.makeBatch(door: .http, for: principal)) }
+  private func newBatch(firstIndex: Int = 0) -> ParsedBatch {
+    body.begin(route.log.makeBatch(door: .http, for: principal), firstIndex: firstIndex)
+  }
 
   /// All lines as one batch, in one commit or not at all.
   func appendAtOnce(_ bytes: [UInt8], _ expected: ExpectedRevision) async throws -> Response {
@@ -41,10 +45,13 @@ struct NDJSONAppend: Sendable {
       gatherer.line += 1
       try take(Array(line), &gatherer, consequence: "nothing was appended")
     }
-    let count = gatherer.parsed.batch.count
+    let count = gatherer.parsed.count
     guard count > 0 else { throw emptyStream }
     guard count <= body.limits.batchEventCountMax else {
       throw Problem(.batchTooLarge, "the request holds \(count) events; at most \(body.limits.batchEventCountMax) are taken in one commit")
+    }
+    if body.setsAside {
+      return Response(json: try await route.appendSettingAside(gatherer.parsed, wantsReceipts: receipts == .all).encoded())
     }
     return Response(json: try await route.append(gatherer.parsed, expected).encoded())
   }
@@ -67,6 +74,7 @@ struct NDJSONAppend: Sendable {
           }
           var last = progress.total.answer(head: route.log.head)
           last.receipts = nil
+          last.quarantine = nil
           let line = failure.map { last.encoded(end: .failed($0)) } ?? last.encoded(end: .done)
           try await writer.write(ByteBuffer(bytes: line + [UInt8(ascii: "\n")]))
           try await writer.finish(nil)
@@ -81,10 +89,12 @@ struct NDJSONAppend: Sendable {
       problem.members += [
         .init("appended", Int64(so.appended)), .init("duplicates", Int64(so.duplicates)), .init("head", so.head),
       ]
+      if let quarantined = so.quarantined { problem.members.append(.init("quarantined", Int64(quarantined))) }
       throw problem
     }
     var answer = progress.total.answer(head: route.log.head)
     answer.receipts = receipts == .all ? progress.total.receipts : nil
+    if body.setsAside, receipts == .all { answer.quarantine = progress.total.quarantine }
     return Response(json: answer.encoded())
   }
 
@@ -96,6 +106,9 @@ struct NDJSONAppend: Sendable {
     var first: Int64?
     var last: Int64?
     var receipts: [LedgerHTTP.Receipt] = []
+    /// nil until a group says how many it has set aside.
+    var quarantined: Int?
+    var quarantine: [QuarantineReceipt] = []
 
     mutating func add(_ answer: AppendAnswer, keepsReceipts: Bool) {
       appended += answer.appended
@@ -103,11 +116,18 @@ struct NDJSONAppend: Sendable {
       erased += answer.erased
       first = first ?? answer.first
       last = answer.last ?? last
-      if keepsReceipts { receipts += answer.receipts ?? [] }
+      if let count = answer.quarantined { quarantined = (quarantined ?? 0) + count }
+      if keepsReceipts {
+        receipts += answer.receipts ?? []
+        quarantine += answer.quarantine ?? []
+      }
     }
 
     func answer(head: Position) -> AppendAnswer {
-      AppendAnswer(appended: appended, duplicates: duplicates, erased: erased, first: first, last: last, head: Int64(head))
+      var answer = AppendAnswer(
+        appended: appended, duplicates: duplicates, erased: erased, first: first, last: last, head: Int64(head))
+      answer.quarantined = quarantined
+      return answer
     }
   }
 
@@ -162,14 +182,15 @@ struct NDJSONAppend: Sendable {
       progress.gatherer.rest.append(UInt8(ascii: "\n"))
       try await takeLines(&progress.gatherer, &progress.total, report)
     }
-    let isAnyLine = progress.total.appended + progress.total.duplicates > 0 || progress.gatherer.parsed.batch.count > 0
+    let so = progress.total
+    let isAnyLine = so.appended + so.duplicates + (so.quarantined ?? 0) > 0 || progress.gatherer.parsed.count > 0
     try await flush(&progress.gatherer, &progress.total, report)
     guard isAnyLine else { throw emptyStream }
   }
 
   /// Sees to it that what is gathered does not wait for longer than ``patience``. With the turn.
   private func setClock(_ progress: Progress) {
-    guard progress.gatherer.parsed.batch.count > 0, !progress.isClockSet else { return }
+    guard progress.gatherer.parsed.count > 0, !progress.isClockSet else { return }
     progress.isClockSet = true
     let rest = max(.zero, Self.patience - progress.gatherer.since.duration(to: .now))
     MultiThreadedEventLoopGroup.singleton.next().scheduleTask(in: TimeAmount(rest)) {
@@ -181,7 +202,7 @@ struct NDJSONAppend: Sendable {
     await progress.turn.take()
     defer { progress.turn.give() }
     progress.isClockSet = false
-    guard !progress.isOver, progress.failure == nil, progress.gatherer.parsed.batch.count > 0 else { return }
+    guard !progress.isOver, progress.failure == nil, progress.gatherer.parsed.count > 0 else { return }
     // What it was set for may be gone since, and others have come.
     guard progress.gatherer.since.duration(to: .now) >= Self.patience else { return setClock(progress) }
     do {
@@ -204,7 +225,7 @@ struct NDJSONAppend: Sendable {
         throw error
       }
       start = end + 1
-      if gatherer.parsed.batch.count >= Self.groupEventCountMax || gatherer.parsed.batch.byteCount >= Self.groupByteCountMax {
+      if gatherer.parsed.count >= Self.groupEventCountMax || gatherer.parsed.batch.byteCount >= Self.groupByteCountMax {
         try await flush(&gatherer, &total, report)
       }
     }
@@ -220,8 +241,8 @@ struct NDJSONAppend: Sendable {
   private func take(_ line: [UInt8], _ gatherer: inout Gatherer, consequence: String) throws(Problem) {
     guard line.contains(where: { $0 > 0x20 }) else { return }
     // A group is received when its first event is, however long the stream was silent before.
-    if gatherer.parsed.batch.count == 0 {
-      gatherer.parsed = newBatch()
+    if gatherer.parsed.count == 0 {
+      gatherer.parsed = newBatch(firstIndex: gatherer.eventCount)
       gatherer.since = .now
     }
     do throws(Problem) {
@@ -233,9 +254,11 @@ struct NDJSONAppend: Sendable {
   }
 
   private func flush(_ gatherer: inout Gatherer, _ total: inout Total, _ report: (AppendAnswer) async throws -> Void) async throws {
-    guard gatherer.parsed.batch.count > 0 else { return }
+    guard gatherer.parsed.count > 0 else { return }
     var (parsed, lines) = (gatherer.parsed, gatherer.lines)
+    gatherer.eventCount += parsed.count
     (gatherer.parsed, gatherer.lines) = (newBatch(), [])
+    if body.setsAside { return try await flushSettingAside(parsed, lines, &total, report) }
     var problem: Problem?
     while parsed.batch.count > 0 {
       let answer: AppendAnswer
@@ -261,6 +284,21 @@ struct NDJSONAppend: Sendable {
       break
     }
     if let problem { throw problem }
+  }
+
+  private func flushSettingAside(
+    _ parsed: ParsedBatch, _ lines: [Int], _ total: inout Total, _ report: (AppendAnswer) async throws -> Void
+  ) async throws {
+    let answer: AppendAnswer
+    do throws(Problem) {
+      answer = try await route.appendSettingAside(parsed, wantsReceipts: receipts != .none)
+    } catch {
+      var refusal = error
+      refusal.line = lines[0]
+      throw refusal
+    }
+    total.add(answer, keepsReceipts: receipts == .all)
+    try await report(answer)
   }
 
   private var emptyStream: Problem { Problem(.emptyBatch, "the stream holds no event; send one event a line") }

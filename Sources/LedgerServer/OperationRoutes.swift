@@ -64,6 +64,10 @@ struct OperationRoutes: Sendable {
     out.gauge("ledger_connections", "Connections now.", UInt64(max(0, connections.now)))
     out.gauge("ledger_connections_max", "Connections that one place takes at once.", UInt64(connectionCountMax))
     out.counter("ledger_access_refusals_total", "Requests refused for lack of rights or of a token.", refusals.count)
+    let quarantine = log.quarantine.status
+    out.gauge("ledger_quarantined_events", "Events set aside, to be corrected, appended or discarded.", UInt64(quarantine.eventCount))
+    out.gauge("ledger_quarantine_bytes", "Bytes of these events.", UInt64(quarantine.byteCount))
+    out.gauge("ledger_schemas", "Types with a schema in force.", UInt64(log.schemas.snapshot.all.count))
     let projections = engine.statuses()
     out.family("ledger_projection_position", "gauge", "Last position folded.", projections) { String($0.position) }
     out.family("ledger_projection_lag_events", "gauge", "Events not yet folded.", projections) { String($0.lagEventCount) }

@@ -28,6 +28,20 @@ import Testing
         + #"{"source":"/web","id":"b","position":7,"duplicate":true}],"done":true}"#)
   }
 
+  @Test func `an answer that may set events aside counts them behind the erased ones, and lists them at the end`() {
+    var answer = AppendAnswer(appended: 1, duplicates: 0, erased: 0, first: 41, last: 41, head: 41)
+    answer.quarantined = 0
+    #expect(text(answer.encoded()) == #"{"appended":1,"duplicates":0,"erased":0,"quarantined":0,"first":41,"last":41,"head":41}"#)
+    answer.quarantined = 1
+    answer.quarantine = [
+      QuarantineReceipt(index: 3, source: "/web", id: "ñ", number: 7, code: .schema, detail: "/data/score breaks maximum 10")
+    ]
+    #expect(
+      text(answer.encoded())
+        == #"{"appended":1,"duplicates":0,"erased":0,"quarantined":1,"first":41,"last":41,"head":41,"quarantine":["#
+        + #"{"index":3,"source":"/web","id":"ñ","number":7,"code":"schema","detail":"/data/score breaks maximum 10"}]}"#)
+  }
+
   @Test func `a stream that fails ends with the problem and its line`() {
     let answer = AppendAnswer(appended: 1, duplicates: 0, erased: 0, first: 1, last: 1, head: 1)
     let end = AppendAnswer.StreamEnd.failed(Problem(.invalidJSON, "no JSON", line: 2))
@@ -64,7 +78,7 @@ import Testing
     ("invalid-request", 400), ("unauthorized", 401), ("forbidden", 403), ("not-found", 404), ("method-not-allowed", 405),
     ("id-conflict", 409),
     ("gone", 410), ("wrong-revision", 412), ("schema", 422), ("rate-limited", 429), ("internal", 500), ("busy", 503),
-    ("disk-full", 503), ("rebuilding", 503), ("not-yet", 503), ("outcome-unknown", 503),
+    ("quarantine-full", 503), ("disk-full", 503), ("rebuilding", 503), ("not-yet", 503), ("outcome-unknown", 503),
   ])
   func `every code has the status of the design, and those that may pass say when to retry`(code: String, status: Int) throws {
     let found = try #require(ErrorCode(rawValue: code))

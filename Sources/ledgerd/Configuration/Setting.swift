@@ -59,6 +59,7 @@ struct Setting: Sendable {
     case logging = "Logging"
     case limits = "Limits on events and requests"
     case appending = "Appending and storage"
+    case schemas = "Schemas and quarantine"
     case projections = "Projections"
   }
 

@@ -9,7 +9,7 @@ import ProjectionEngine
 
 extension Setting {
   /// Every setting, in the order of the reference.
-  static let all: [Setting] = places + accessSettings + logging + limits + appending + projections
+  static let all: [Setting] = places + accessSettings + logging + limits + appending + schemas + projections
 
   /// The setting of that name.
   static func named(_ name: String) -> Setting? { all.first { $0.name == name } }
@@ -107,6 +107,21 @@ extension Setting {
     .number(
       "log-map-bytes", .appending, \.log.mapByteCount, .bytes, (1 << 20)...(1 << 40),
       "The size that the memory map of a segment starts with; it doubles when needed. Address space, not memory."),
+  ]
+
+  private static let schemas: [Setting] = [
+    .text(
+      "schemas", .schemas, \.log.schemaDirectory, placeholder: "DIR", range: "a directory",
+      "JSON Schemas, TYPE.json each, that the data of events must follow, such as Schemas/events. A schema that is applied by a call goes "
+        + "before the one here."),
+    .flag(
+      "strict-schemas", .schemas, \.log.refusesTypesWithoutSchema, "Refuses events whose type has no schema."),
+    .number(
+      "quarantine-events-max", .schemas, \.log.quarantineEventCountMax, .events, 1...1_000_000,
+      "Events that quarantine may hold; a request that would set more aside is refused."),
+    .number(
+      "quarantine-bytes-max", .schemas, \.log.quarantineByteCountMax, .bytes, (1 << 20)...(16 << 30),
+      "What the events in quarantine may have together."),
   ]
 
   private static let projections: [Setting] = [
