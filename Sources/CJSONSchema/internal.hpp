@@ -37,8 +37,9 @@ struct Refusal : std::runtime_error {
 
 using Patterns = std::unordered_map<std::string, std::unique_ptr<RE2>>;
 
-// Checks everything that valijson takes for granted, removes what means nothing to it, and compiles the patterns.
-void vet(Document &schema, Patterns &patterns);
+// Checks everything that valijson takes for granted, and compiles the patterns. Returns the schema as valijson shall see it;
+// the one given is used up.
+Document vet(Document &schema, Patterns &patterns);
 
 // Translates ECMA 262 to RE2's syntax and compiles; throws a Refusal that names `place`.
 std::unique_ptr<RE2> compile_pattern(const std::string &pattern, const std::string &place);

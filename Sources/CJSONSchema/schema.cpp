@@ -61,9 +61,9 @@ struct cjsonschema *cjsonschema_create(const char *text, size_t length, char *me
       throw schemas::Refusal("more than " + std::to_string(CJSONSCHEMA_DEPTH_MAX) + " arrays and objects inside each other");
     }
     auto schema = std::make_unique<struct cjsonschema>();
-    schemas::vet(document, schema->patterns);
+    const rapidjson::Document vetted = schemas::vet(document, schema->patterns);
     valijson::SchemaParser parser(valijson::SchemaParser::kDraft7);
-    parser.populateSchema(schemas::Adapter(document), schema->schema);
+    parser.populateSchema(schemas::Adapter(vetted), schema->schema);
     return schema.release();
   } catch (const std::exception &error) {
     copy_text(message, capacity, error.what());

@@ -5,6 +5,9 @@
 // - every keyword is one that is enforced, an annotation, or begins with `x-`: a rule that would be dropped in silence is
 //   refused instead;
 // - every pattern is compiled by RE2, which matches in time linear in the text and does not recurse;
+// - valijson gets it flat: each schema is a definition with a number, and wherever it is used stands a reference. Its parser
+//   remembers schemas by paths that are not unique (all of `dependencies` have one, `propertyNames` has its parent's), and
+//   would take one for another;
 // - no name or pattern holds U+0000, at which valijson would cut it.
 
 #include <cmath>
@@ -48,16 +51,21 @@ class Vetting {
  public:
   Vetting(Document &schema, Patterns &patterns) : document(schema), patterns(patterns) {}
 
-  void run() {
+  Document run() {
     walk(document, "", 0);
     resolve_references();
     measure_chains();
+    return flatten();
   }
 
  private:
   struct Node {
     std::string place;
     std::vector<const Value *> applied_in_place;
+    // What a $ref points at.
+    const Value *reference = nullptr;
+    // Its number among the definitions.
+    size_t number = 0;
     // Longest chain from here: 0 not yet known, -1 being measured.
     int chain = 0;
   };
@@ -66,6 +74,8 @@ class Vetting {
   Patterns &patterns;
   std::unordered_map<const Value *, Node> nodes;
   std::vector<std::pair<const Value *, std::string>> references;
+  // In the order of their numbers.
+  std::vector<const Value *> order;
 
   [[noreturn]] static void refuse(const std::string &place, const std::string &what) {
     throw Refusal("at #" + place + ": " + what);
@@ -77,12 +87,11 @@ class Vetting {
     if (depth > CJSONSCHEMA_DEPTH_MAX) { refuse(place, "more than " + std::to_string(CJSONSCHEMA_DEPTH_MAX) + " schemas inside each other"); }
     if (nodes.size() >= CJSONSCHEMA_SUBSCHEMAS_MAX) { refuse(place, "more than " + std::to_string(CJSONSCHEMA_SUBSCHEMAS_MAX) + " schemas in one"); }
     if (!schema.IsObject() && !schema.IsBool()) { refuse(place, "a schema is an object, true or false"); }
-    if (schema.IsBool()) {
-      nodes[&schema].place = place;
-      return;
-    }
-    prepare(schema, place);
     nodes[&schema].place = place;
+    if (schema.IsBool()) { return; }
+    prepare(schema, place);
+    nodes[&schema].number = order.size();
+    order.push_back(&schema);
     const auto reference = schema.FindMember("$ref");
     const bool is_reference = reference != schema.MemberEnd();
     if (is_reference) { references.emplace_back(&schema, reference->value.GetString()); }
@@ -239,6 +248,7 @@ class Vetting {
       if (target == nullptr || nodes.count(target) == 0) {
         refuse(place, "the $ref points at no schema of this text");
       }
+      nodes[schema].reference = target;
       nodes[schema].applied_in_place.push_back(target);
     }
   }
@@ -263,13 +273,71 @@ class Vetting {
     }
     return node.chain;
   }
+
+  Document flatten() {
+    Document flat(rapidjson::kObjectType);
+    auto &memory = flat.GetAllocator();
+    if (document.IsBool()) {
+      flat.SetBool(document.GetBool());
+      return flat;
+    }
+    Value definitions(rapidjson::kObjectType);
+    for (const Value *const schema : order) {
+      if (nodes[schema].reference != nullptr) { continue; }
+      Value definition(rapidjson::kObjectType);
+      for (const auto &member : schema->GetObject()) {
+        const std::string name = text(member.name);
+        if (name == "definitions" || name == "$defs") { continue; }
+        definition.AddMember(Value(member.name, memory), flat_keyword(name, member.value, memory), memory);
+      }
+      definitions.AddMember(Value(std::to_string(nodes[schema].number).c_str(), memory), definition, memory);
+    }
+    Value root = use(document, memory);
+    if (root.IsBool()) {
+      flat.SetBool(root.GetBool());
+      return flat;
+    }
+    flat.AddMember("$ref", root["$ref"], memory);
+    flat.AddMember("definitions", definitions, memory);
+    return flat;
+  }
+
+  // The value of a keyword, with references in the places of schemas.
+  Value flat_keyword(const std::string &name, const Value &value, rapidjson::MemoryPoolAllocator<> &memory) {
+    if (of_one_schema.count(name) != 0 || (name == "items" && !value.IsArray())) { return use(value, memory); }
+    if (of_schema_lists.count(name) != 0 || name == "items") {
+      Value list(rapidjson::kArrayType);
+      for (const auto &schema : value.GetArray()) { list.PushBack(use(schema, memory), memory); }
+      return list;
+    }
+    if (of_schema_maps.count(name) != 0 || name == "dependencies") {
+      Value map(rapidjson::kObjectType);
+      for (const auto &member : value.GetObject()) {
+        const bool is_names = name == "dependencies" && member.value.IsArray();
+        map.AddMember(Value(member.name, memory), is_names ? Value(member.value, memory) : use(member.value, memory), memory);
+      }
+      return map;
+    }
+    return Value(value, memory);
+  }
+
+  // A reference to a schema, or to what its own reference comes to in the end: the chains were found to end.
+  Value use(const Value &schema, rapidjson::MemoryPoolAllocator<> &memory) {
+    const Value *target = &schema;
+    while (nodes[target].reference != nullptr) { target = nodes[target].reference; }
+    if (target->IsBool()) { return Value(target->GetBool()); }
+    Value reference(rapidjson::kObjectType);
+    const std::string pointer = "#/definitions/" + std::to_string(nodes[target].number);
+    reference.AddMember("$ref", Value(pointer.c_str(), memory), memory);
+    return reference;
+  }
 };
 
 bool is_hex(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
 
 }  // namespace
 
-void vet(Document &schema, Patterns &patterns) { Vetting(schema, patterns).run(); }
+Document vet(Document &schema, Patterns &patterns) { return Vetting(schema, patterns).run(); }
 
 std::unique_ptr<RE2> compile_pattern(const std::string &pattern, const std::string &place) {
   if (pattern.size() > CJSONSCHEMA_PATTERN_BYTES_MAX) {
