@@ -108,7 +108,7 @@ let package = Package(
     .executableTarget(
       name: "ledgerctl",
       dependencies: [
-        "LedgerClient", "LedgerHTTP", "Bytes", "Files", "Zlib", "Zstd",
+        "LedgerClient", "LedgerHTTP", "JSONSchema", "Bytes", "Files", "Zlib", "Zstd",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
         .product(name: "Yams", package: "Yams"),

@@ -89,6 +89,9 @@ public struct JSONSchemaViolation: Equatable, Sendable {
     return JSONSchemaViolation(kind: kind, pointer: Self.text(of: violation.pointer), rule: Self.text(of: violation.rule))
   }
 
+  /// Checks a JSON text.
+  public func check(_ text: [UInt8]) -> JSONSchemaViolation? { unsafe check(text.span.bytes) }
+
   private static func text(_ characters: [CChar]) -> String {
     String(decoding: characters.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }

@@ -39,6 +39,14 @@ extension AppendAnswer {
       appended: Int(try json.integer(named: "appended")), duplicates: Int(try json.integer(named: "duplicates")),
       erased: Int(try json.integer(named: "erased")), first: json["first"]?.integer, last: json["last"]?.integer,
       head: try json.integer(named: "head"), receipts: receipts)
+    quarantined = json["quarantined"]?.integer.map(Int.init)
+    quarantine = try json["quarantine"]?.array?.map { (receipt) throws(ClientError) in
+      let word = try receipt.text(named: "code")
+      guard let code = ErrorCode(rawValue: word) else { throw .protocolViolation("“\(word)” is no code") }
+      return QuarantineReceipt(
+        index: Int(try receipt.integer(named: "index")), source: try receipt.text(named: "source"), id: try receipt.text(named: "id"),
+        number: try receipt.integer(named: "number"), code: code, detail: try receipt.text(named: "detail"))
+    }
   }
 }
 

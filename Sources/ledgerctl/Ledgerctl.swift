@@ -65,7 +65,7 @@ struct GlobalOptions: ParsableArguments {
     discussion: "Exit codes: 0 done, 1 failed, 2 usage, 3 daemon unreachable, 4 refused, 5 not found, 6 rows rejected.",
     subcommands: [
       AppendCommand.self, ImportCommand.self, EventsCommand.self, CustomerCommand.self, JourneyCommand.self, LogCommand.self,
-      ProjectionsCommand.self, StatusCommand.self,
+      ProjectionsCommand.self, QuarantineCommand.self, SchemasCommand.self, StatusCommand.self,
     ])
 
   @OptionGroup var global: GlobalOptions

@@ -18,6 +18,9 @@ struct AppendCommand: AsyncParsableCommand {
   @Flag(help: "Ask for the position of every event (with --json).")
   var receipts = false
 
+  @Flag(help: "Set events aside that break their schema or have an id that is taken, and append the rest.")
+  var quarantine = false
+
   @Argument(help: ArgumentHelp("The file, or - for standard input.", valueName: "file"))
   var file = "-"
 
@@ -25,7 +28,8 @@ struct AppendCommand: AsyncParsableCommand {
     let client = try global.client
     let input = InputPieces(try ByteSource(path: file))
     let (start, shape) = try await input.detectShape()
-    let query = receipts ? [(name: "receipts", value: "true")] : []
+    var query = receipts ? [(name: "receipts", value: "true")] : []
+    if quarantine { query.append((name: "onInvalid", value: "quarantine")) }
     let target = LedgerClient.target("/v1/events", query)
     let response: Response
     switch shape {
@@ -50,6 +54,7 @@ struct AppendCommand: AsyncParsableCommand {
     } else {
       var text = "appended \(answer.appended), duplicates \(answer.duplicates)"
       if answer.erased > 0 { text += ", erased \(answer.erased)" }
+      if let count = answer.quarantined { text += ", quarantined \(count)" }
       try output.line(text + ", head \(answer.head)")
     }
     try output.flush()

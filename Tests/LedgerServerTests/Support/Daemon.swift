@@ -20,7 +20,7 @@ final class Daemon: Sendable {
   }
 
   /// Starts one; what is not given is made new in `directory`.
-  init(in directory: TemporaryDirectory, data: String? = nil, socket: String? = nil) throws {
+  init(in directory: TemporaryDirectory, data: String? = nil, socket: String? = nil, arguments: [String] = []) throws {
     self.directory = directory
     self.data = data ?? directory.path + "/data"
     self.socket = socket ?? directory.path + "/s"
@@ -29,7 +29,7 @@ final class Daemon: Sendable {
     try Data().write(to: URL(fileURLWithPath: errors))
     let process = Process()
     process.executableURL = Self.executable
-    process.arguments = ["serve", "--data", self.data, "--socket", self.socket]
+    process.arguments = ["serve", "--data", self.data, "--socket", self.socket] + arguments
     process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: errors))
     process.terminationHandler = { [endSource] process in
       // A signal's number is below zero here, so that it is never taken for a status.
