@@ -64,7 +64,8 @@ let package = Package(
 
     .target(name: "LedgerCore", dependencies: ["JSON", "UTF8Proc", "Bytes"], swiftSettings: strict),
     .target(
-      name: "EventLog", dependencies: ["LedgerCore", "JSON", "JSONSchema", "LMDB", "Zstd", "Bytes", "Files", "Threads"], swiftSettings: strict),
+      name: "EventLog", dependencies: ["LedgerCore", "JSON", "JSONSchema", "LMDB", "Zstd", "Bytes", "Files", "Threads"],
+      swiftSettings: strict),
 
     .target(
       name: "ProjectionEngine", dependencies: ["EventLog", "LedgerCore", "LMDB", "Bytes", "Files", "Threads"], swiftSettings: strict),

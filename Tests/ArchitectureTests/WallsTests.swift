@@ -60,7 +60,8 @@ let wrappers: Set<String> = ["Bytes", "Threads", "Files", "LMDB", "Zstd", "Zlib"
 
 /// C modules and the one target that may see each.
 let wrapperOfModule = [
-  "CLMDB": "LMDB", "CZstd": "Zstd", "CXXHash": "Bytes", "CSimdJSON": "JSON", "CJSONSchema": "JSONSchema", "CZlib": "Zlib", "CUTF8Proc": "UTF8Proc",
+  "CLMDB": "LMDB", "CZstd": "Zstd", "CXXHash": "Bytes", "CSimdJSON": "JSON", "CJSONSchema": "JSONSchema", "CZlib": "Zlib",
+  "CUTF8Proc": "UTF8Proc",
 ]
 
 let rules: [Rule] =

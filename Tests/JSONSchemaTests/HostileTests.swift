@@ -23,7 +23,7 @@ private func nested(_ count: Int, _ open: String, _ inner: String, _ close: Stri
     ("a reference to nothing", ##"{"$ref":"#/definitions/a"}"##, "points at no schema"),
     ("a reference into an example", ##"{"allOf":[{"$ref":"#/examples/0"}],"examples":[{}]}"##, "points at no schema"),
     ("a schema that is itself", ##"{"$ref":"#"}"##, "without end"),
-    ("two that are each other", ##"{"definitions":{"a":{"$ref":"#/definitions/b"},"b":{"allOf":[{"$ref":"#/definitions/a"}]}}}"##, "without end"),
+    ("two that are each other", ##"{"properties":{"a":{"$ref":"#/properties/b"},"b":{"not":{"$ref":"#/properties/a"}}}}"##, "without end"),
     ("a circle through if", ##"{"if":{"not":{"$ref":"#"}}}"##, "without end"),
     ("a circle through dependencies", ##"{"dependencies":{"a":{"$ref":"#"}}}"##, "without end"),
     ("an $id inside", #"{"properties":{"a":{"$id":"http://example.org/a"}}}"#, "not understood: $id"),
@@ -68,13 +68,13 @@ private func nested(_ count: Int, _ open: String, _ inner: String, _ close: Stri
 
 @Suite struct BoundedCheckTests {
   private let clock = ContinuousClock()
+  private static let longWord = String(repeating: "a", count: 60_000)
 
   @Test(arguments: [
-    (#"{"pattern":"^(a+)+$"}"#, String(repeating: "a", count: 60_000) + "!"),
-    (#"{"pattern":"^(a|aa)+$"}"#, String(repeating: "a", count: 60_000) + "!"),
+    (#"{"pattern":"^(a+)+$"}"#, longWord + "!"),
+    (#"{"pattern":"^(a|aa)+$"}"#, longWord + "!"),
     (#"{"pattern":"(.*)*x"}"#, String(repeating: "y", count: 60_000)),
-    (#"{"pattern":"^([a-zA-Z0-9])(([\\-.]|[_]+)?([a-zA-Z0-9]+))*(@){1}[a-z0-9]+[.]{1}(([a-z]{2,3})|([a-z]{2,3}[.]{1}[a-z]{2,3}))$"}"#,
-      String(repeating: "a", count: 60_000)),
+    (#"{"pattern":"^([a-zA-Z0-9])(([.-]|_+)?([a-zA-Z0-9]+))*@[a-z0-9]+[.](([a-z]{2,3})|([a-z]{2,3}[.][a-z]{2,3}))$"}"#, longWord),
   ])
   func `a hostile pattern with a hostile text costs milliseconds and no stack`(_ schema: String, _ text: String) throws {
     let compiled = try JSONSchema(Array(schema.utf8))
@@ -87,7 +87,7 @@ private func nested(_ count: Int, _ open: String, _ inner: String, _ close: Stri
   }
 
   @Test func `a schema that doubles its work at every level ends by its budget`() throws {
-    let schema = ##"{"definitions":{"s":{"allOf":[{"properties":{"a":{"$ref":"#/definitions/s"}}},{"properties":{"a":{"$ref":"#/definitions/s"}}}]}},"allOf":[{"$ref":"#/definitions/s"}]}"##
+    let schema = ##"{"allOf":[{"properties":{"a":{"$ref":"#"}}},{"properties":{"a":{"$ref":"#"}}}]}"##
     let compiled = try JSONSchema(Array(schema.utf8))
     let deep = Array(nested(100, #"{"a":"#, "1", "}").utf8)
     var violation: JSONSchemaViolation?
@@ -178,8 +178,9 @@ private func nested(_ count: Int, _ open: String, _ inner: String, _ close: Stri
   }
 
   @Test(arguments: [
-    (##"{"definitions":{"i":{"type":"object","propertyNames":{"minLength":1}}},"properties":{"a":{"$ref":"#/definitions/i"}}}"##, #"{"a":{"b":1}}"#),
-    (#"{"properties":{"a":{"properties":{"b":{"type":"string"}}},"a/properties/b":{"type":"integer"}}}"#, #"{"a":{"b":"x"},"a/properties/b":1}"#),
+    (##"{"properties":{"a":{"type":"object","propertyNames":{"minLength":1}},"b":{"$ref":"#/properties/a"}}}"##, #"{"a":{"b":1}}"#),
+    (##"{"properties":{"b":{"$ref":"#/properties/a"},"a":{"type":"object","propertyNames":{"minLength":1}}}}"##, #"{"b":{"b":1}}"#),
+    (#"{"properties":{"a":{"properties":{"b":{"type":"null"}}},"a/properties/b":false}}"#, #"{"a":{"b":null}}"#),
     (#"{"pattern":"^\\u00f1{2}$"}"#, #""ññ""#), (#"{"pattern":"^(?<año>[0-9]{4})$"}"#, #""2026""#),
     (#"{"maxLength":2}"#, #""😀ñ""#), (#"{"$comment":"x","x-own":1,"title":"t","examples":[1]}"#, "1"),
     (#"{"id":{}}"#, "1"),

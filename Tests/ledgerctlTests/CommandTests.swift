@@ -179,3 +179,87 @@ private let answer = #"{"appended":2,"duplicates":1,"erased":0,"first":41,"last"
     try await run(["projections"], socket: server.path).output
   }
 }
+
+@Suite(.timeLimit(.minutes(2))) struct SchemaCommandTests {
+  private let schema =
+    #"{"required":["score"],"examples":[{"specversion":"1.0","id":"1","source":"urn:t","type":"a.b","data":{"score":7}}]}"#
+
+  @Test func `check needs no daemon, and names file, example and rule`() async throws {
+    let files = [
+      "a.b.json": schema, "c.json": #"{"type":"date"}"#, "d.json": schema,
+      "e.json": #"{"required":["x"],"examples":[{"specversion":"1.0","id":"1","source":"urn:t","type":"e","data":{"leak":1}}]}"#,
+    ]
+    try await withFiles(files.mapValues { Array($0.utf8) }) { folder in
+      let good = try await run(["schemas", "check", folder + "/a.b.json"], socket: "/nowhere")
+      #expect(good.status == 0)
+      #expect(good.output == "\(folder)/a.b.json: a.b, 1 examples\n")
+      for (name, fragment) in [
+        ("c.json", "type must be"), ("d.json", "example 1 is of another type than d"),
+        ("e.json", #"example 1 breaks required "x" at /data"#),
+        ("f.json", "it cannot be read"),
+      ] {
+        let bad = try await run(["schemas", "check", folder + "/a.b.json", folder + "/" + name], socket: "/nowhere")
+        #expect(bad.status == 1)
+        #expect(bad.errors.contains(fragment), "\(bad.errors)")
+        #expect(!bad.errors.contains("leak"))
+      }
+      #expect(try await run(["schemas", "check", "--type", "a.b", folder + "/d.json"]).status == 0)
+    }
+  }
+
+  @Test func `apply sends a sound file under its type, and a bad one not at all`() async throws {
+    let applied = #"{"type":"a.b","origin":"applied","version":3,"changed":true}"#
+    try await withServer { _, _ in
+      .json(applied)
+    } _: { server in
+      try await withFiles(["a.b.json": Array(schema.utf8), "bad.json": Array(#"{"requird":[]}"#.utf8)]) { folder in
+        let good = try await run(["schemas", "apply", folder + "/a.b.json"], socket: server.path)
+        #expect(good.status == 0, "\(good.errors)")
+        #expect(good.output == "a.b: version 3 is in force\n")
+        let bad = try await run(["schemas", "apply", folder + "/a.b.json", folder + "/bad.json"], socket: server.path)
+        #expect(bad.status == 1)
+        #expect(bad.errors.contains("requird"))
+        #expect(server.requests.map { "\($0.method) \($0.target)" } == ["PUT /v1/schemas/a.b"])
+        #expect(server.requests.first?.body == Array(schema.utf8))
+      }
+    }
+  }
+
+  @Test func `quarantine is listed as a table, page after page`() async throws {
+    @Sendable func row(_ number: Int) -> String {
+      #"{"number":\#(number),"recordedtime":"t","receivedtime":"t","principal":"uid:1","code":"schema","detail":"d","type":"a.b","source":"s","id":"ñ","byteCount":9}"#
+    }
+    try await withServer { request, _ in
+      .json(
+        request.target.contains("after=0")
+          ? #"{"count":2,"byteCount":18,"quarantined":[\#(row(1))],"next":1}"#
+          : #"{"count":2,"byteCount":18,"quarantined":[\#(row(2))],"next":null}"#)
+    } _: { server in
+      let list = try await run(["quarantine", "list"], socket: server.path)
+      #expect(list.status == 0, "\(list.errors)")
+      #expect(list.output.split(separator: "\n").count == 3)
+      #expect(list.output.contains("ñ"))
+    }
+  }
+
+  @Test func `correct, append and discard say what became of the event`() async throws {
+    let appended =
+      #"{"appended":1,"duplicates":0,"erased":0,"first":9,"last":9,"head":9,"receipts":[{"source":"s","id":"i","position":9,"duplicate":false}]}"#
+    try await withServer { request, _ in
+      .json(request.method == "DELETE" ? #"{"number":7,"outcome":"discarded"}"# : appended)
+    } _: { server in
+      let corrected = try await run(["quarantine", "correct", "7"], socket: server.path, input: "{}")
+      #expect(corrected.output == "7: appended at position 9\n")
+      #expect(try await run(["quarantine", "correct", "7"], socket: server.path, input: " ").status == 2)
+      #expect(try await run(["quarantine", "append", "7", "8"], socket: server.path).output.split(separator: "\n").count == 2)
+      #expect(try await run(["quarantine", "discard", "7"], socket: server.path).status == 2)
+      let discarded = try await run(["quarantine", "discard", "7", "--reason", "año"], socket: server.path)
+      #expect(discarded.output == "7: discarded\n")
+      #expect(
+        server.requests.map { "\($0.method) \($0.target)" } == [
+          "POST /v1/quarantine/7/append", "POST /v1/quarantine/7/append", "POST /v1/quarantine/8/append",
+          "DELETE /v1/quarantine/7?reason=a%C3%B1o",
+        ])
+    }
+  }
+}
