@@ -4,15 +4,28 @@
 
 #define VALIJSON_USE_EXCEPTIONS 1
 
-// First, since it defines what rapidjson does when an assertion fails: it throws.
+#include <stdexcept>
+
+namespace schemas {
+
+// An assertion of rapidjson's that fails. valijson would define it so that each assertion that holds allocates a string.
+[[noreturn]] inline void fail_assertion() { throw std::logic_error("an assertion of rapidjson's failed"); }
+
+}  // namespace schemas
+
+#define RAPIDJSON_ASSERT(x) ((x) ? static_cast<void>(0) : ::schemas::fail_assertion())
+
+// It warns that the assertion is defined already.
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-W#warnings"
 #include <valijson/adapters/rapidjson_adapter.hpp>
+#pragma clang diagnostic pop
 
 #include <rapidjson/document.h>
 #include <rapidjson/pointer.h>
 #include <re2/re2.h>
 
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
