@@ -102,10 +102,11 @@ public final class Quarantine: Sendable {
     let hashes = events.map { keys.content(of: Self.canonical($0.bytes)) }
     return try state.withLock { (state) throws(QuarantineError) in
       let store = try openStore(&state)
-      var added = state
+      let before = state
+      var added = before
       var numbers: [(number: UInt64, isNew: Bool)] = []
-      try transact(store) { (transaction) throws(LMDBError) in
-        (added, numbers) = (state, [])
+      try transact(store, &state) { (transaction) throws(LMDBError) in
+        (added, numbers) = (before, [])
         for (event, hash) in zip(events, hashes) {
           if let number = try transaction.get(store.hashes, hash) {
             numbers.append((number, false))
@@ -122,7 +123,7 @@ public final class Quarantine: Sendable {
           numbers.append((number, true))
           added.callCounts[number] = 1
         }
-        guard added.next != state.next else { return false }
+        guard added.next != before.next else { return false }
         try transaction.put(store.meta, "next", Self.bytes(of: added.next))
         return true
       }
@@ -138,20 +139,17 @@ public final class Quarantine: Sendable {
   /// told of stays.
   public func withdraw(_ numbers: [UInt64]) throws(QuarantineError) {
     try state.withLock { (state) throws(QuarantineError) in
-      guard let store = state.store else { return }
-      var left = state
-      for number in numbers where state.callCounts[number] == 1 {
-        let event = try event(number, in: store)
-        try delete(event, from: store)
-        left.forget(event)
-      }
-      publish(left, &state)
+      let store = try openStore(&state)
+      for number in numbers where state.callCounts[number] == 1 { try delete(try event(number, in: store), from: store, &state) }
     }
   }
 
-  private func delete(_ event: QuarantinedEvent, from store: Store, _ resolution: QuarantineResolution? = nil) throws(QuarantineError) {
+  /// Takes an event out, and keeps the decision if there is one.
+  private func delete(
+    _ event: QuarantinedEvent, from store: Store, _ state: inout State, _ resolution: QuarantineResolution? = nil
+  ) throws(QuarantineError) {
     let hash = keys.content(of: Self.canonical(event.bytes))
-    try transact(store) { (transaction) throws(LMDBError) in
+    try transact(store, &state) { (transaction) throws(LMDBError) in
       try transaction.delete(store.events, event.number)
       try transaction.delete(store.hashes, hash)
       if let resolution {
@@ -160,6 +158,9 @@ public final class Quarantine: Sendable {
       }
       return true
     }
+    var left = state
+    left.forget(event)
+    publish(left, &state)
   }
 
   private func publish(_ new: State, _ state: inout State) {
@@ -201,14 +202,21 @@ public final class Quarantine: Sendable {
   ///
   /// - Throws: ``QuarantineError/unknown(_:)``, or ``QuarantineError/resolved(_:)`` if it has left.
   public func event(_ number: UInt64) throws(QuarantineError) -> QuarantinedEvent {
-    guard let store = state.withLock({ $0.store }) else { throw .unknown(number) }
+    guard let store = try readableStore() else { throw .unknown(number) }
     return try event(number, in: store)
+  }
+
+  /// The store, if it was ever made.
+  private func readableStore() throws(QuarantineError) -> Store? {
+    try state.withLock { (state) throws(QuarantineError) in
+      state.store == nil && !Files.isDirectory(path) ? nil : try openStore(&state)
+    }
   }
 
   private func rows(
     _ database: any KeyPath<Store, Database<UInt64, [UInt8]>> & Sendable, after number: UInt64, limit: Int
   ) throws(QuarantineError) -> [(number: UInt64, value: [UInt8])] {
-    guard let store = state.withLock({ $0.store }), number < .max else { return [] }
+    guard let store = try readableStore(), number < .max else { return [] }
     var rows: [(number: UInt64, value: [UInt8])] = []
     do throws(LMDBError) {
       try store.environment.read { (transaction) throws(LMDBError) in
@@ -235,13 +243,10 @@ public final class Quarantine: Sendable {
     _ number: UInt64, _ outcome: QuarantineResolution.Outcome, principal: String
   ) throws(QuarantineError) {
     try state.withLock { (state) throws(QuarantineError) in
-      guard let store = state.store else { throw .unknown(number) }
-      let event = try event(number, in: store)
+      guard state.store != nil || Files.isDirectory(path) else { throw .unknown(number) }
+      let store = try openStore(&state)
       let resolution = QuarantineResolution(number: number, time: clock(), principal: principal, outcome: outcome)
-      try delete(event, from: store, resolution)
-      var left = state
-      left.forget(event)
-      publish(left, &state)
+      try delete(try event(number, in: store), from: store, &state, resolution)
     }
   }
 
@@ -268,16 +273,22 @@ public final class Quarantine: Sendable {
 
   // MARK: Storing
 
+  /// The store; opened and read anew if it was never made, or if its last commit failed.
   private func openStore(_ state: inout State) throws(QuarantineError) -> Store {
     if let store = state.store { return store }
     let store = try Self.open(path)
-    state.store = store
+    var fresh = State()
+    fresh.store = store
+    try Self.load(store, into: &fresh)
+    fresh.callCounts = state.callCounts
+    publish(fresh, &state)
     return store
   }
 
-  /// Runs a transaction, and commits it if `body` says so. A full map grows, and `body` runs again.
+  /// Runs a transaction, and commits it if `body` says so. A full map grows, and `body` runs again. After an error nobody
+  /// knows what is on the disk: the store is opened anew, which tells.
   private func transact(
-    _ store: Store, _ body: (borrowing WriteTransaction) throws(LMDBError) -> Bool
+    _ store: Store, _ state: inout State, _ body: (borrowing WriteTransaction) throws(LMDBError) -> Bool
   ) throws(QuarantineError) {
     do throws(LMDBError) {
       while true {
@@ -291,6 +302,7 @@ public final class Quarantine: Sendable {
         try store.environment.growMap()
       }
     } catch {
+      state.store = nil
       throw .environment(error)
     }
   }

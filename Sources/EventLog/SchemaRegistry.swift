@@ -96,6 +96,7 @@ public final class SchemaRegistry: Sendable {
       throw .refused(error.description)
     }
     return try state.withLock { (state) throws(SchemaError) in
+      try settle(&state)
       let name = ByteString(type)
       if let applied = state.applied[name], applied.text == text { return (applied, false) }
       guard state.applied[name] != nil || state.applied.count < Self.typeCountMax else { throw .tooMany(Self.typeCountMax) }
@@ -116,6 +117,7 @@ public final class SchemaRegistry: Sendable {
   /// - Throws: ``SchemaError/unknown`` if none was applied.
   public func remove(_ type: String, principal: String) throws(SchemaError) -> UInt64 {
     try state.withLock { (state) throws(SchemaError) in
+      try settle(&state)
       let name = ByteString(type)
       guard let applied = state.applied[name] else { throw .unknown }
       let number = applied.version + 1
@@ -124,6 +126,17 @@ public final class SchemaRegistry: Sendable {
       publish(state)
       return number
     }
+  }
+
+  /// Reads anew what is on the disk, if a commit failed before and nobody knows.
+  private func settle(_ state: inout State) throws(SchemaError) {
+    guard state.store == nil, Files.isDirectory(path) else { return }
+    var fresh = State()
+    let store = try Self.open(path)
+    fresh.store = store
+    try Self.load(store, into: &fresh)
+    state = fresh
+    publish(fresh)
   }
 
   private func publish(_ state: State) {
@@ -145,6 +158,7 @@ public final class SchemaRegistry: Sendable {
         if number > Self.versionCountMax { try transaction.delete(store.schemas, Self.key(type, number - Self.versionCountMax)) }
       }
     } catch {
+      state.store = nil
       throw .environment(error)
     }
     state.versions[ByteString(type)] = number
@@ -157,7 +171,11 @@ public final class SchemaRegistry: Sendable {
   /// - Throws: ``SchemaError/unknown`` if there is none, it was a removal, or it has been forgotten.
   public func version(_ number: UInt64, of type: String) throws(SchemaError) -> EventSchema {
     try Self.check(type: type)
-    guard let store = state.withLock({ $0.store }) else { throw .unknown }
+    let open = try state.withLock { (state) throws(SchemaError) in
+      try settle(&state)
+      return state.store
+    }
+    guard let store = open else { throw .unknown }
     let bytes: [UInt8]?
     do throws(LMDBError) {
       bytes = try store.environment.read { (transaction) throws(LMDBError) in
