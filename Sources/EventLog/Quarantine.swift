@@ -46,6 +46,8 @@ public final class Quarantine: Sendable {
 
   private struct State: Sendable {
     var store: Store?
+    /// True after a commit that failed: what is on the disk is read before the next one.
+    var isUnsettled = false
     var next: UInt64 = 1
     var status = Status()
     /// How many calls of this process have set an event aside: what one of them takes back must be nobody else's.
@@ -273,10 +275,11 @@ public final class Quarantine: Sendable {
 
   // MARK: Storing
 
-  /// The store; opened and read anew if it was never made, or if its last commit failed.
+  /// The store; opened if it is not, and read anew if its last commit failed.
   private func openStore(_ state: inout State) throws(QuarantineError) -> Store {
-    if let store = state.store { return store }
-    let store = try Self.open(path)
+    if let store = state.store, !state.isUnsettled { return store }
+    let store: Store
+    if let open = state.store { store = open } else { store = try Self.open(path) }
     var fresh = State()
     fresh.store = store
     try Self.load(store, into: &fresh)
@@ -286,7 +289,7 @@ public final class Quarantine: Sendable {
   }
 
   /// Runs a transaction, and commits it if `body` says so. A full map grows, and `body` runs again. After an error nobody
-  /// knows what is on the disk: the store is opened anew, which tells.
+  /// knows what is on the disk: it is read before the next one.
   private func transact(
     _ store: Store, _ state: inout State, _ body: (borrowing WriteTransaction) throws(LMDBError) -> Bool
   ) throws(QuarantineError) {
@@ -302,7 +305,7 @@ public final class Quarantine: Sendable {
         try store.environment.growMap()
       }
     } catch {
-      state.store = nil
+      state.isUnsettled = true
       throw .environment(error)
     }
   }

@@ -44,6 +44,8 @@ public final class SchemaRegistry: Sendable {
     /// The last version given to each type, removals included.
     var versions: [ByteString: UInt64] = [:]
     var store: Store?
+    /// True after a commit that failed: what is on the disk is read before the next one.
+    var isUnsettled = false
   }
 
   private let path: String
@@ -130,9 +132,10 @@ public final class SchemaRegistry: Sendable {
 
   /// Reads anew what is on the disk, if a commit failed before and nobody knows.
   private func settle(_ state: inout State) throws(SchemaError) {
-    guard state.store == nil, Files.isDirectory(path) else { return }
+    guard state.store == nil || state.isUnsettled, Files.isDirectory(path) else { return }
+    let store: Store
+    if let open = state.store { store = open } else { store = try Self.open(path) }
     var fresh = State()
-    let store = try Self.open(path)
     fresh.store = store
     try Self.load(store, into: &fresh)
     state = fresh
@@ -158,7 +161,7 @@ public final class SchemaRegistry: Sendable {
         if number > Self.versionCountMax { try transaction.delete(store.schemas, Self.key(type, number - Self.versionCountMax)) }
       }
     } catch {
-      state.store = nil
+      state.isUnsettled = true
       throw .environment(error)
     }
     state.versions[ByteString(type)] = number
