@@ -41,7 +41,8 @@ extension JSONValue {
   private static func withStrictDaemon(_ body: (DaemonProcess) async throws -> Void) async throws {
     let directory = try DaemonProcess.temporaryDirectory()
     let daemon = try DaemonProcess(
-      executable: DaemonProcess.executableOfThisBuild(), directory: directory, arguments: ["--schemas", catalogue, "--strict-schemas"])
+      executable: DaemonProcess.executableOfThisBuild(), directory: directory,
+      arguments: ["--schemas", catalogue, "--strict-schemas", "true"])
     try await daemon.waitUntilReady()
     try await body(daemon)
     try await daemon.stop()

@@ -224,7 +224,7 @@ extension RunningServer {
     let schemas = directory.path + "/schemas"
     try FileManager.default.createDirectory(atPath: schemas, withIntermediateDirectories: true)
     try Data(#"{"properties":{"score":{"maximum":10}}}"#.utf8).write(to: URL(filePath: schemas + "/t.json"))
-    let arguments = ["--schemas", schemas, "--quarantine-event-count-max", "3"]
+    let arguments = ["--schemas", schemas, "--quarantine-events-max", "3"]
     var daemon = try Daemon(in: directory, arguments: arguments)
     try await daemon.waitUntilReady()
     func send(_ events: [String]) async throws -> Response {

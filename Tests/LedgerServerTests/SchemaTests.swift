@@ -144,7 +144,7 @@ private func event(_ type: String, data: String?, id: String = freshID()) -> Str
     for sent in [
       put("{}", "t"), delete("/v1/schemas/t"), .post("", nil, "/v1/quarantine/1/append"), delete("/v1/quarantine/1?reason=r"),
     ] {
-      try await server.refused(sent, 403, "forbidden", "needs the daemon's user or root")
+      try await server.refused(sent, 403, "forbidden", "this needs the role admin")
     }
     for target in ["/v1/schemas", "/v1/quarantine"] { #expect(try await server.get(target).status == 200) }
     try await server.stop()
@@ -184,7 +184,7 @@ private func event(_ type: String, data: String?, id: String = freshID()) -> Str
     let directory = try TemporaryDirectory()
     let shipped = directory.path + "/schemas"
     try write("true", shipped, "known.json")
-    let daemon = try Daemon(in: directory, arguments: ["--schemas", shipped, "--strict-schemas"])
+    let daemon = try Daemon(in: directory, arguments: ["--schemas", shipped, "--strict-schemas", "true"])
     try await daemon.waitUntilReady()
     let client = daemon.client()
     for (type, status) in [("known", 200), ("leak", 422)] {

@@ -43,7 +43,7 @@ struct QuarantineCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-      let client = global.client
+      let client = try global.client
       let columns =
         resolved
         ? ["number", "time", "principal", "outcome", "position", "reason"]
@@ -143,7 +143,7 @@ struct QuarantineCommand: AsyncParsableCommand {
     var numbers: [UInt64]
 
     func run() async throws {
-      let client = global.client
+      let client = try global.client
       var output = Output()
       for number in numbers {
         let target = LedgerClient.target(QuarantineCommand.path(number), [(name: "reason", value: reason)])
@@ -159,7 +159,7 @@ struct QuarantineCommand: AsyncParsableCommand {
   }
 
   private static func append(_ numbers: [UInt64], _ body: [UInt8], _ global: GlobalOptions) async throws {
-    let client = global.client
+    let client = try global.client
     var output = Output()
     for number in numbers {
       let response: Response

@@ -93,7 +93,7 @@ struct SchemasCommand: AsyncParsableCommand {
         let problems = schema.problems
         guard problems.isEmpty else { throw FailedError(description: problems.joined(separator: "\n")) }
       }
-      let client = global.client
+      let client = try global.client
       var output = Output()
       for schema in schemas {
         let response = try await client.retrying(
