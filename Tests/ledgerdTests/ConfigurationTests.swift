@@ -67,7 +67,7 @@ private func complaints(_ yaml: String) throws -> [String] {
     let setting = try #require(Setting.named(name))
     let value =
       setting.read(Configuration())
-      ?? ["data": "/d", "listen": "127.0.0.1:1", "socket-group": "0", "token-file": "/t", "allowed-hosts": "a,b"][name]
+      ?? ["data": "/d", "listen": "127.0.0.1:1", "socket-group": "0", "token-file": "/t", "allowed-hosts": "a,b", "schemas": "/s"][name]
     let text = try #require(value, "a setting without a default needs a value in this test")
     var (base, flags) = (["LEDGER_DATA": "/d"], [setting.flag, text])
     if name == "listen" { base["LEDGER_TOKEN_FILE"] = "/t" }
