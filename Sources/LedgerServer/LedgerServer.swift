@@ -197,7 +197,7 @@ public struct LedgerServer: Service {
     let router = Router(context: LedgerContext.self)
     let append = AppendRoute(log: log, limits: limits, readers: ReaderPool(), access: access, bodies: bodies, threads: threads)
     let read = ReadRoutes(log: log, limits: limits, threads: threads)
-    let projections = ProjectionRoutes(log: log, engine: engine, limits: limits)
+    let projections = ProjectionRoutes(log: log, engine: engine, limits: limits, threads: threads)
     let operations = OperationRoutes(
       log: log, engine: engine, connections: connections, connectionCountMax: limits.connectionCountMax, refusals: access.refusals)
     let schemas = SchemaRoutes(append: append)
@@ -211,6 +211,7 @@ public struct LedgerServer: Service {
       Route(.post, "/v1/projections/{name}/rebuild", needs: .rebuild, projections.rebuild),
       Route(.get, "/v1/projections/{name}/digest", projections.digest),
       Route(.get, "/v1/projections/{name}/parked", projections.parked),
+      Route(.delete, "/v1/projections/{name}/rebuild", needs: .rebuild, projections.cancelRebuild),
     ]
     routes += schemas.routes + quarantine.routes
     for (projection, query) in engine.queries {

@@ -6,12 +6,14 @@ import Hummingbird
 import JSON
 import LedgerCore
 import LedgerHTTP
+import NIOPosix
 import ProjectionEngine
 
 struct ProjectionRoutes: Sendable {
   let log: EventLog
   let engine: ProjectionEngine
   let limits: ServerLimits
+  let threads: NIOThreadPool
 
   /// Answers one of the projections' own questions.
   func answer(
@@ -94,6 +96,20 @@ struct ProjectionRoutes: Sendable {
     writer.beginObject()
     writer.member("name", name)
     writer.member("generation", generation)
+    writer.endObject()
+    return Response(json: writer.bytes)
+  }
+
+  /// Ends a rebuild; the live generation goes on. Waits for the batch that is being folded.
+  func cancelRebuild(_ request: Request, _ context: LedgerContext) async throws -> Response {
+    _ = try Parameters(request, allowed: [])
+    guard let name = context.parameters.get("name") else { throw Problem(.notFound, "no projection is named") }
+    let engine = engine
+    try await threads.runIfActive { try engine.cancelRebuild(name) }
+    var writer = JSONWriter()
+    writer.beginObject()
+    writer.member("name", name)
+    writer.member("generation", orNull: engine.statuses().first { $0.name == name }?.generation)
     writer.endObject()
     return Response(json: writer.bytes)
   }

@@ -122,6 +122,26 @@ import Testing
     }
   }
 
+  @Test func `a rebuild can be given up, and then there is none`() async throws {
+    let server = try RunningServer.require()
+    let head = try await server.append((0..<50).map { interaction($0, "\"cookie\":\"g\($0)\"") })
+    let before = try await server.get("/v1/projections/customers/digest?atLeast=\(head)").json()
+    #expect(try await server.answer(.post("", nil, "/v1/projections/customers/rebuild")).status == 200)
+    // With so few events it may be done already.
+    let first = try await server.answer(Sent(method: "DELETE", target: "/v1/projections/customers/rebuild"))
+    #expect(first.status == 200 || first.status == 404)
+    if first.status == 200 {
+      #expect(try first.json()["name"]?.string == "customers")
+      #expect(try first.json()["generation"] == before["generation"])
+    }
+    let second = try await server.answer(Sent(method: "DELETE", target: "/v1/projections/customers/rebuild"))
+    #expect(second.status == 404)
+    #expect(try second.json()["code"]?.string == "not-found")
+    let unknown = try await server.answer(Sent(method: "DELETE", target: "/v1/projections/nothing/rebuild"))
+    #expect(unknown.status == 404)
+    #expect(try await server.get("/v1/projections/customers/digest").json()["digest"] == before["digest"])
+  }
+
   @Test func `metrics are Prometheus text`() async throws {
     let server = try RunningServer.require()
     let head = try await server.append([event(freshID())])

@@ -150,6 +150,8 @@ private let reads: [BadRequest] = [
     let server = try await RunningServer.start(administrators: [])
     let problem = try await server.refused(
       .post("", nil, "/v1/projections/customers/rebuild"), 403, "forbidden", "rebuilding needs the role analyst")
+    try await server.refused(
+      Sent(method: "DELETE", target: "/v1/projections/customers/rebuild"), 403, "forbidden", "rebuilding needs the role analyst")
     #expect(problem["errors"] == nil)
     try await server.append([event(freshID())])
     try await server.stop()
@@ -236,7 +238,7 @@ private let reads: [BadRequest] = [
 
   @Test(arguments: [
     ("DELETE", "/v1/events", "GET, POST"), ("PUT", "/v1/events", "GET, POST"), ("POST", "/v1/events/1", "GET"), ("POST", "/v1/log", "GET"),
-    ("DELETE", "/v1/customers/1", "GET"), ("GET", "/v1/projections/customers/rebuild", "POST"), ("PATCH", "/v1/customers", "GET"),
+    ("DELETE", "/v1/customers/1", "GET"), ("GET", "/v1/projections/customers/rebuild", "DELETE, POST"), ("PATCH", "/v1/customers", "GET"),
     ("POST", "/metrics", "GET"), ("OPTIONS", "/healthz", "GET"),
   ])
   func `a method that a path does not have is refused with those it has`(_ method: String, _ target: String, _ allowed: String) async throws
