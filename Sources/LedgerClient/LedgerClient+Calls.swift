@@ -105,17 +105,23 @@ extension LedgerClient {
     try JourneyPage(try await get(Self.journeyTarget(id: id, limit: limit, cursor: cursor)))
   }
 
-  /// Path and query of ``customers(identifier:)``.
-  public static func customersTarget(identifier: String) -> String {
-    target("/v1/customers", [(name: "identifier", value: identifier)])
+  /// Path and query of ``customers(identifier:)``. The answer waits until it reflects `atLeast`.
+  public static func customersTarget(identifier: String, atLeast: Int64? = nil) -> String {
+    target("/v1/customers", [(name: "identifier", value: identifier)] + waiting(atLeast))
   }
 
-  /// The path of ``customer(id:)``.
-  public static func customerTarget(id: String) -> String { target("/v1/customers/" + encoded(id)) }
+  /// The path of ``customer(id:)``. The answer waits until it reflects `atLeast`.
+  public static func customerTarget(id: String, atLeast: Int64? = nil) -> String {
+    target("/v1/customers/" + encoded(id), waiting(atLeast))
+  }
 
-  /// Path and query of ``journey(id:limit:cursor:)``.
-  public static func journeyTarget(id: String, limit: Int? = nil, cursor: String? = nil) -> String {
-    var query: [(name: String, value: String)] = []
+  private static func waiting(_ position: Int64?) -> [(name: String, value: String)] {
+    position.map { [(name: "atLeast", value: String($0))] } ?? []
+  }
+
+  /// Path and query of ``journey(id:limit:cursor:)``. The answer waits until it reflects `atLeast`.
+  public static func journeyTarget(id: String, limit: Int? = nil, cursor: String? = nil, atLeast: Int64? = nil) -> String {
+    var query = waiting(atLeast)
     if let limit { query.append((name: "limit", value: String(limit))) }
     if let cursor { query.append((name: "cursor", value: cursor)) }
     return target(customerTarget(id: id) + "/journey", query)
@@ -139,14 +145,23 @@ extension LedgerClient {
     return try response.json().integer(named: "generation")
   }
 
+  /// Gives a rebuild up; the live generation goes on.
+  ///
+  /// - Returns: The generation that goes on answering, if there is one.
+  public func cancelRebuild(_ name: String) async throws(ClientError) -> Int64? {
+    let response = try await request("DELETE", Self.projectionTarget(name, "rebuild"))
+    if let problem = response.problem { throw .problem(problem) }
+    return try response.json()["generation"]?.integer
+  }
+
   /// The state digest of a projection.
   public func digest(_ name: String) async throws(ClientError) -> ProjectionDigest {
     try ProjectionDigest(try await get(Self.projectionTarget(name, "digest")))
   }
 
   /// Path of a call on a projection.
-  public static func projectionTarget(_ name: String, _ call: String) -> String {
-    target("/v1/projections/" + encoded(name) + "/" + call)
+  public static func projectionTarget(_ name: String, _ call: String, atLeast: Int64? = nil) -> String {
+    target("/v1/projections/" + encoded(name) + "/" + call, waiting(atLeast))
   }
 
   /// Whether the daemon is sound (`/healthz`).

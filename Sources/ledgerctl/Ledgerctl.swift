@@ -57,12 +57,30 @@ struct GlobalOptions: ParsableArguments {
   }
 }
 
+/// What the commands take that read a projection.
+struct WaitOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp("Wait until the answer reflects this position, at most 30 seconds: read what was written.", valueName: "position"))
+  var atLeast: Int64?
+
+  func validate() throws {
+    if let atLeast, atLeast < 0 { throw ValidationError("--at-least is a position of 0 or more") }
+  }
+}
+
 /// The root command.
 @main struct Ledgerctl: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "ledgerctl",
     abstract: "Append to an interaction ledger, read it, and look after its projections.",
-    discussion: "Exit codes: 0 done, 1 failed, 2 usage, 3 daemon unreachable, 4 refused, 5 not found, 6 rows rejected.",
+    discussion: """
+      Exit codes: 0 done, 1 failed, 2 usage, 3 daemon unreachable, 4 refused, 5 not found, 6 rows rejected.
+
+      Examples:
+        ledgerctl status
+        ledgerctl append events.ndjson
+        ledgerctl customer email:ana@example.org
+      """,
     subcommands: [
       AppendCommand.self, ImportCommand.self, EventsCommand.self, CustomerCommand.self, JourneyCommand.self, LogCommand.self,
       ProjectionsCommand.self, QuarantineCommand.self, SchemasCommand.self, StatusCommand.self,

@@ -112,6 +112,35 @@ private let answer = #"{"appended":2,"duplicates":1,"erased":0,"first":41,"last"
     }
   }
 
+  @Test(
+    arguments: [
+      (["customer", "--at-least", "42", "17"], "/v1/customers/17?atLeast=42"), (["customer", "17-2"], "/v1/customers/17-2"),
+      (["customer", "--at-least", "42", "email:a"], "/v1/customers?identifier=email:a&atLeast=42"),
+      (["journey", "unowned"], "/v1/customers/unowned/journey"),
+      (["journey", "17", "--at-least", "42"], "/v1/customers/17/journey?atLeast=42"),
+      (["projections", "digest", "--at-least", "42", "channels"], "/v1/projections/channels/digest?atLeast=42"),
+    ] as [([String], String)])
+  func `what is asked for goes to the daemon as it was said`(arguments: [String], target: String) async throws {
+    try await withServer({ _, _ in .problem(404, "not-found", "nothing") }) { server in
+      let run = try await run(arguments, socket: server.path)
+      #expect(run.status == 5, "\(run.errors)")
+      #expect(server.requests.map(\.target) == [target])
+    }
+  }
+
+  @Test func `a rebuild that is given up is one call, and none to give up is exit 5`() async throws {
+    let respond: FakeLedgerServer.Responder = { request, number in
+      guard request.method == "DELETE", request.target == "/v1/projections/customers/rebuild" else { return .problem(400, "x", "x") }
+      return number == 1 ? .json(#"{"name":"customers","generation":1}"#) : .problem(404, "not-found", "no rebuild")
+    }
+    try await withServer(respond) { server in
+      let done = try await run(["projections", "cancel", "customers"], socket: server.path)
+      #expect(done.output == "customers: the rebuild was given up; generation 1 goes on\n", "\(done.errors)")
+      let none = try await run(["projections", "cancel", "customers"], socket: server.path)
+      #expect(none.status == 5)
+    }
+  }
+
   @Test func `a rebuild that waits returns when the new generation is live`() async throws {
     let state =
       #"{"name":"customers","version":1,"generation":GEN,"state":"live","position":42,"head":42,"lagEvents":0,"lagSeconds":0,"#

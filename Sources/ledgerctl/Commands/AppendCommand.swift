@@ -11,7 +11,13 @@ struct AppendCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "append",
     abstract: "Append CloudEvents: a line each, one JSON array, or a single event.",
-    discussion: "Appending the same events again is safe: they are counted as duplicates. Files may be gzipped.")
+    discussion: """
+      Appending the same events again is safe: they are counted as duplicates. Files may be compressed with gzip or zstd.
+
+      Examples:
+        ledgerctl append events.ndjson
+        grep call events.ndjson | ledgerctl append --json --receipts
+      """)
 
   @OptionGroup var global: GlobalOptions
 

@@ -9,7 +9,8 @@ enum CustomerName {
   case identifier(String)
 
   init(_ text: String) throws(UsageError) {
-    if !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) {
+    // An id is digits, of a participant digits twice (`17-2`); a value's kind stands before a colon.
+    if text.utf8.first.map({ (0x30...0x39).contains($0) }) == true, text.utf8.allSatisfy({ (0x30...0x39).contains($0) || $0 == 0x2D }) {
       self = .id(text)
     } else if let colon = text.utf8.firstIndex(of: UInt8(ascii: ":")), colon != text.utf8.startIndex, colon != text.utf8.indices.last {
       self = .identifier(text)
@@ -19,11 +20,12 @@ enum CustomerName {
   }
 
   /// The ids that it stands for.
-  func ids(_ client: LedgerClient) async throws -> [String] {
+  func ids(_ client: LedgerClient, atLeast: Int64?) async throws -> [String] {
     switch self {
     case .id(let id): return [id]
     case .identifier(let identifier):
-      let ids = try await client.customers(identifier: identifier).map(\.id)
+      let target = LedgerClient.customersTarget(identifier: identifier, atLeast: atLeast)
+      let ids = try Customer.all(in: try await client.retrying("GET", target).json()).map(\.id)
       if ids.isEmpty { throw Self.nobody }
       return ids
     }
@@ -37,9 +39,18 @@ enum CustomerName {
 }
 
 struct CustomerCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "customer", abstract: "Show a person's unified view.")
+  static let configuration = CommandConfiguration(
+    commandName: "customer", abstract: "Show a person's unified view.",
+    discussion: """
+      Examples:
+        ledgerctl customer email:ana@example.org
+        ledgerctl customer --json dni:ES:12345678Z
+        ledgerctl customer --at-least 90 4
+      """)
 
   @OptionGroup var global: GlobalOptions
+
+  @OptionGroup var waiting: WaitOptions
 
   @Argument(help: ArgumentHelp("An id, or kind:value.", valueName: "customer"))
   var name: String
@@ -47,8 +58,8 @@ struct CustomerCommand: AsyncParsableCommand {
   func run() async throws {
     let target =
       switch try CustomerName(name) {
-      case .id(let id): LedgerClient.customerTarget(id: id)
-      case .identifier(let identifier): LedgerClient.customersTarget(identifier: identifier)
+      case .id(let id): LedgerClient.customerTarget(id: id, atLeast: waiting.atLeast)
+      case .identifier(let identifier): LedgerClient.customersTarget(identifier: identifier, atLeast: waiting.atLeast)
       }
     let response = try await global.client.retrying("GET", target)
     let customers = try Customer.all(in: try response.json())
@@ -66,14 +77,23 @@ struct CustomerCommand: AsyncParsableCommand {
 }
 
 struct JourneyCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "journey", abstract: "Show a person's journey, oldest first.")
+  static let configuration = CommandConfiguration(
+    commandName: "journey", abstract: "Show a person's journey, oldest first.",
+    discussion: """
+      Examples:
+        ledgerctl journey email:ana@example.org
+        ledgerctl journey --limit 5 --at-least 90 4
+        ledgerctl journey unowned
+      """)
 
   @OptionGroup var global: GlobalOptions
+
+  @OptionGroup var waiting: WaitOptions
 
   @Option(help: ArgumentHelp("Show at most so many entries.", valueName: "count"))
   var limit: Int?
 
-  @Argument(help: ArgumentHelp("An id, or kind:value.", valueName: "customer"))
+  @Argument(help: ArgumentHelp("An id, kind:value, or unowned: the events of nobody.", valueName: "customer"))
   var name: String
 
   func validate() throws {
@@ -83,7 +103,8 @@ struct JourneyCommand: AsyncParsableCommand {
   func run() async throws {
     let client = try global.client
     var output = Output()
-    let ids = try await CustomerName(name).ids(client)
+    // The timeline of events that belong to nobody has a name of its own.
+    let ids = name == "unowned" ? [name] : try await CustomerName(name).ids(client, atLeast: waiting.atLeast)
     for (index, id) in ids.enumerated() {
       if index > 0 && !global.json { try output.line("") }
       if ids.count > 1 && !global.json { try output.line("customer \(id)") }
@@ -96,7 +117,8 @@ struct JourneyCommand: AsyncParsableCommand {
     var table = Table(["POSITION", "TIME", "TYPE", "CHANNEL", "CAMPAIGN", "VALUE"])
     var (cursor, remaining): (String?, Int?) = (nil, limit)
     repeat {
-      let response = try await client.retrying("GET", LedgerClient.journeyTarget(id: id, limit: remaining, cursor: cursor))
+      let response = try await client.retrying(
+        "GET", LedgerClient.journeyTarget(id: id, limit: remaining, cursor: cursor, atLeast: waiting.atLeast))
       let page = try JourneyPage(try response.json())
       if global.json { try output.body(response.body) }
       for entry in page.entries.prefix(remaining ?? .max) { table.add(Self.cells(entry)) }

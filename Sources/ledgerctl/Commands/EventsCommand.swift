@@ -6,7 +6,15 @@ import LedgerClient
 struct EventsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "events", abstract: "Read the log, or follow it.",
-    discussion: "Several values of one filter are alternatives; different filters must all hold.")
+    discussion: """
+      Several values of one filter are alternatives; different filters must all hold.
+
+      Examples:
+        ledgerctl events --channel phone --channel chat
+        ledgerctl events --since 2026-04-21T00:00:00Z --limit 10
+        ledgerctl events --json --after 80
+        ledgerctl events --follow --type order.placed
+      """)
 
   @OptionGroup var global: GlobalOptions
 

@@ -14,10 +14,14 @@ struct ImportCommand: AsyncParsableCommand {
     discussion: """
       Importing the same file again appends nothing: the events have the same ids. Files may be compressed with gzip or zstd.
 
-      See first what would be sent:   ledgerctl import --mapping m.yaml --dry-run orders.csv
-      Set bad rows aside:             ledgerctl import --mapping m.yaml --rejects bad.ndjson orders.csv
-      Stop and go on:                 ledgerctl import --mapping m.yaml --resume orders.state orders.csv.gz
-      From a pipe:                    xz -dc orders.csv.xz | ledgerctl import --mapping m.yaml --name orders.csv -
+      See first what would be sent:
+        ledgerctl import --mapping m.yaml --dry-run orders.csv
+      Set bad rows aside:
+        ledgerctl import --mapping m.yaml --rejects bad.ndjson orders.csv
+      Stop and go on:
+        ledgerctl import --mapping m.yaml --resume orders.state orders.csv.gz
+      From a pipe:
+        cat orders.csv | ledgerctl import --mapping m.yaml --name orders.csv -
 
       Exit codes beside the usual ones: 6 everything was read but some rows were rejected, 130 stopped by a signal.
       """)

@@ -6,12 +6,13 @@ import LedgerClient
 struct ProjectionsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "projections", abstract: "List projections, rebuild them, compare their digests.",
-    subcommands: [List.self, Rebuild.self, Digest.self], defaultSubcommand: List.self)
+    subcommands: [List.self, Rebuild.self, Cancel.self, Digest.self], defaultSubcommand: List.self)
 
   @OptionGroup var global: GlobalOptions
 
   struct List: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "list", abstract: "Show the state of every projection.")
+    static let configuration = CommandConfiguration(
+      commandName: "list", abstract: "Show the state of every projection.", discussion: "Example:\n  ledgerctl projections list")
 
     @OptionGroup var global: GlobalOptions
 
@@ -29,7 +30,8 @@ struct ProjectionsCommand: AsyncParsableCommand {
 
   struct Rebuild: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "rebuild", abstract: "Fill a new generation beside the live one, then switch.")
+      commandName: "rebuild", abstract: "Fill a new generation beside the live one, then switch.",
+      discussion: "Example:\n  ledgerctl projections rebuild customers --wait")
 
     @OptionGroup var global: GlobalOptions
 
@@ -80,9 +82,10 @@ struct ProjectionsCommand: AsyncParsableCommand {
     }
   }
 
-  struct Digest: AsyncParsableCommand {
+  struct Cancel: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "digest", abstract: "Show the state digest: equal rows, equal digest, on any machine.")
+      commandName: "cancel", abstract: "Give a rebuild up; the live generation goes on.",
+      discussion: "Example:\n  ledgerctl projections cancel customers")
 
     @OptionGroup var global: GlobalOptions
 
@@ -90,7 +93,32 @@ struct ProjectionsCommand: AsyncParsableCommand {
     var name: String
 
     func run() async throws {
-      let response = try await global.client.retrying("GET", LedgerClient.projectionTarget(name, "digest"))
+      let response = try await global.client.request("DELETE", LedgerClient.projectionTarget(name, "rebuild"))
+      if let problem = response.problem { throw ClientError.problem(problem) }
+      var output = Output()
+      if global.json {
+        try output.body(response.body)
+      } else {
+        try output.line("\(name): the rebuild was given up; generation \(Outline.text(try response.json()["generation"])) goes on")
+      }
+      try output.flush()
+    }
+  }
+
+  struct Digest: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "digest", abstract: "Show the state digest: equal rows, equal digest, on any machine.",
+      discussion: "Example:\n  ledgerctl projections digest --at-least 90 customers")
+
+    @OptionGroup var global: GlobalOptions
+
+    @OptionGroup var waiting: WaitOptions
+
+    @Argument(help: ArgumentHelp("The projection.", valueName: "name"))
+    var name: String
+
+    func run() async throws {
+      let response = try await global.client.retrying("GET", LedgerClient.projectionTarget(name, "digest", atLeast: waiting.atLeast))
       var output = Output()
       if global.json {
         try output.body(response.body)

@@ -4,7 +4,8 @@ import ArgumentParser
 import LedgerClient
 
 struct LogCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "log", abstract: "Show the log's head and sizes.")
+  static let configuration = CommandConfiguration(
+    commandName: "log", abstract: "Show the log's head and sizes.", discussion: "Example:\n  ledgerctl log")
 
   @OptionGroup var global: GlobalOptions
 
@@ -23,7 +24,13 @@ struct LogCommand: AsyncParsableCommand {
 struct StatusCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "status", abstract: "Show the daemon's health, its log and its projections.",
-    discussion: "Ends with 1 if the daemon is not healthy or not ready.")
+    discussion: """
+      Ends with 1 if the daemon is not healthy or not ready.
+
+      Examples:
+        ledgerctl status
+        ledgerctl status --json
+      """)
 
   @OptionGroup var global: GlobalOptions
 
