@@ -197,6 +197,10 @@ let package = Package(
     .testTarget(
       name: "WeatherTests", dependencies: ["ledgerd", "LedgerTesting", "LedgerClient", "EventLog", "LedgerCore", "JSON", "Bytes", "Files"],
       exclude: ["Shim"], swiftSettings: strict),
+    // Types what the pages of the documentation say, and compares the reference pages with what they describe.
+    .testTarget(
+      name: "DocumentationTests",
+      dependencies: ["ledgerd", "ledgerctl", "LedgerHTTP", .product(name: "Yams", package: "Yams")], swiftSettings: strict),
     .testTarget(
       name: "EndToEndTests",
       dependencies: [
