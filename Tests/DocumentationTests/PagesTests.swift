@@ -48,6 +48,28 @@ private func pages(_ workplace: Workplace) throws -> [String] {
   }
 }
 
+@Suite struct RenderingTests {
+  @Test func `docc renders the catalog without a warning`() throws {
+    let workplace = try Workplace.ofThisBuild()
+    let output = FileManager.default.temporaryDirectory.appending(path: "docc-\(UUID().uuidString)")
+    let process = Process()
+    process.executableURL = URL(filePath: "/usr/bin/env")
+    process.arguments = [
+      "sh", "-c", "command -v docc >/dev/null || exit 99; exec docc convert \"$0\" --output-dir \"$1\" --warnings-as-errors",
+      workplace.repository.appending(path: catalog).path, output.path,
+    ]
+    let pipe = Pipe()
+    process.standardOutput = pipe
+    process.standardError = pipe
+    try process.run()
+    let text = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    process.waitUntilExit()
+    guard process.terminationStatus != 99 else { return print("  docc is not on the PATH; the catalog was not rendered") }
+    #expect(process.terminationStatus == 0, "\(text)")
+    if FileManager.default.fileExists(atPath: output.path) { try FileManager.default.removeItem(at: output) }
+  }
+}
+
 /// Links of a page that lead nowhere, and files it names that are not there.
 func linkFaults(_ text: String, path: String, repository: URL, pages: Set<String>) -> [String] {
   let folder = repository.appending(path: path).deletingLastPathComponent()
