@@ -200,7 +200,8 @@ let package = Package(
     // Types what the pages of the documentation say, and compares the reference pages with what they describe.
     .testTarget(
       name: "DocumentationTests",
-      dependencies: ["ledgerd", "ledgerctl", "LedgerHTTP", .product(name: "Yams", package: "Yams")], swiftSettings: strict),
+      dependencies: ["ledgerd", "ledgerctl", "LedgerTesting", "LedgerClient", "LedgerHTTP", .product(name: "Yams", package: "Yams")],
+      swiftSettings: strict),
     .testTarget(
       name: "EndToEndTests",
       dependencies: [

@@ -29,12 +29,21 @@ struct CommandHelp: Decodable {
   let discussion: String?
   let arguments: [Argument]?
   let subcommands: [CommandHelp]?
+
+  private struct Dump: Decodable { let command: CommandHelp }
+
+  /// Reads what was printed.
+  init(dump: Data) throws { self = try JSONDecoder().decode(Dump.self, from: dump).command }
+
+  /// The commands that do something, by their full names, with their discussions.
+  var leaves: [(name: String, discussion: String)] {
+    guard let subcommands, !subcommands.isEmpty else { return [(commandName, discussion ?? "")] }
+    return subcommands.flatMap(\.leaves).map { (commandName + " " + $0.name, $0.discussion) }
+  }
 }
 
 /// Makes the page.
 struct CommandReference {
-  private struct Dump: Decodable { let command: CommandHelp }
-
   /// Examples that a test cannot run, by a word in them.
   private static let notRun = [
     "--follow": "it stays until it is stopped", "cancel": "there is no rebuild here; the page about rebuilding runs it",
@@ -45,7 +54,7 @@ struct CommandReference {
   private let root: CommandHelp
   private var lines: [String] = []
 
-  init(help: Data) throws { root = try JSONDecoder().decode(Dump.self, from: help).command }
+  init(help: Data) throws { root = try CommandHelp(dump: help) }
 
   /// The page.
   mutating func page() -> String {

@@ -23,6 +23,16 @@ struct Contract {
     return found
   }
 
+  /// The paths with their methods, in capitals.
+  var methods: [(path: String, methods: [String])] {
+    (root["paths"]?.mapping ?? [:]).map { path, item in
+      let names = item.mapping?.keys.compactMap(\.string) ?? []
+      return (path.string ?? "", names.filter { Contract.methods.contains($0) }.map { $0.uppercased() })
+    }
+  }
+
+  static let methods = ["get", "put", "post", "patch", "delete"]
+
   /// The codes that answers can have.
   var codes: [String] { root["components"]?["schemas"]?["Problem"]?["properties"]?["code"]?["enum"]?.array().compactMap(\.string) ?? [] }
 
@@ -51,7 +61,7 @@ struct HTTPReference {
       "",
     ]
     for (path, item) in contract.root["paths"]?.mapping ?? [:] {
-      for method in ["get", "put", "post", "patch", "delete"] {
+      for method in Contract.methods {
         if let call = item[method] { try add(call, method: method.uppercased(), path: path.string ?? "", shared: item["parameters"]) }
       }
     }

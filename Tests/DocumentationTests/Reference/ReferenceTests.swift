@@ -3,7 +3,9 @@
 // `LEDGER_WRITE_REFERENCE=1 swift test --filter ReferenceTests` writes them anew.
 
 import Foundation
+import LedgerClient
 import LedgerHTTP
+import LedgerTesting
 import Testing
 
 /// Compares a page with what it should be, or writes it.
@@ -52,6 +54,31 @@ private func contract(_ workplace: Workplace) throws -> Contract {
     let workplace = try Workplace.ofThisBuild()
     var reference = try CommandReference(help: output(of: ["--experimental-dump-help"], workplace))
     try check("ledgerctl", reference.page(), workplace)
+  }
+
+  @Test func `the help of every command has an example that begins with its name`() throws {
+    let root = try CommandHelp(dump: output(of: ["--experimental-dump-help"], .ofThisBuild()))
+    let commands = root.leaves
+    #expect(commands.count > 10)
+    for (name, discussion) in commands where !name.hasPrefix("ledgerctl help") {
+      #expect(discussion.split(separator: "\n").contains { $0.hasPrefix("  ") && $0.contains(name) }, "\(name)")
+    }
+  }
+
+  @Test func `the daemon has the methods of the contract on each path, and no other`() async throws {
+    let contract = try contract(.ofThisBuild())
+    let directory = try DaemonProcess.temporaryDirectory()
+    defer { #expect(throws: Never.self) { try FileManager.default.removeItem(atPath: directory) } }
+    let daemon = try DaemonProcess(executable: DaemonProcess.executableOfThisBuild(), directory: directory)
+    try await daemon.waitUntilReady()
+    #expect(!contract.methods.isEmpty)
+    for (path, methods) in contract.methods {
+      // Any value will do: the method is looked at first.
+      let response = try await daemon.client.request("PATCH", path.replacing(#/\{[a-z]+\}/#, with: "1"))
+      #expect(response.status == 405, "\(path)")
+      #expect(response.header("allow")?.split(separator: ", ").map(String.init).sorted() == methods.sorted(), "\(path)")
+    }
+    try await daemon.stop()
   }
 
   @Test func `the page of the calls says what the contract says`() throws {
