@@ -40,6 +40,7 @@ enum SettingsReference {
     The daemon's own user and root may do everything. Then the list `access`, which only a file can hold, is asked: its first entry that
     names the caller decides alone. Then members of the socket's group may append and read. Nobody else may do anything.
 
+    <!-- not run: it needs these users -->
     ```yaml
     access:
       - user: web-adapter          # a name or a number; or group: …
@@ -64,7 +65,7 @@ enum SettingsReference {
     Whoever sends a token that is in `token-file` (`Authorization: Bearer …`):
 
     ```sh
-    ledgerd token new --token-file /etc/ledgerd/tokens.yaml --name web --role append --source urn:web:
+    ledgerd token new --token-file tokens.yaml --name web --role append --source urn:web:
     ```
 
     The token is shown once; the file keeps its SHA-256, its roles and its sources. The daemon refuses a file that others can read.

@@ -1,6 +1,6 @@
 // Reference pages are made of the program, so that they cannot say anything else.
 //
-// `LEDGER_WRITE_REFERENCE=1 swift test --filter ReferenceTests` writes them anew.
+// `LEDGER_WRITE_REFERENCE=1 swift test --filter DocumentationTests.ReferenceTests` writes them anew.
 
 import Foundation
 import LedgerClient
@@ -25,7 +25,7 @@ private func check(_ name: String, _ text: String, _ workplace: Workplace) throw
   Issue.record(
     """
     Reference/\(name).md:\(line + 1) is not what the program says. Write it anew with
-      LEDGER_WRITE_REFERENCE=1 swift test --filter ReferenceTests
+      LEDGER_WRITE_REFERENCE=1 swift test --filter DocumentationTests.ReferenceTests
     page:    \(shown(old))
     program: \(shown(new))
     """)
