@@ -16,8 +16,10 @@ struct SchemasCommand: AsyncParsableCommand {
 
       Examples:
         ledgerctl schemas check Schemas/events/*.json
+        ledgerctl schemas list
         ledgerctl schemas apply order.placed.json
-        ledgerctl schemas show order.placed --version 3
+        ledgerctl schemas show order.placed --version 1
+        ledgerctl schemas remove order.placed
       """,
     subcommands: [List.self, Show.self, Apply.self, Remove.self, Check.self], defaultSubcommand: List.self)
 

@@ -35,21 +35,23 @@ struct CommandHelp: Decodable {
   /// Reads what was printed.
   init(dump: Data) throws { self = try JSONDecoder().decode(Dump.self, from: dump).command }
 
-  /// The commands that do something, by their full names, with their discussions.
+  /// The commands that do something, by their full names, with their discussions and those of the commands they are under.
   var leaves: [(name: String, discussion: String)] {
     guard let subcommands, !subcommands.isEmpty else { return [(commandName, discussion ?? "")] }
-    return subcommands.flatMap(\.leaves).map { (commandName + " " + $0.name, $0.discussion) }
+    return subcommands.flatMap(\.leaves).map { (commandName + " " + $0.name, $0.discussion + "\n" + (discussion ?? "")) }
   }
 }
 
 /// Makes the page.
 struct CommandReference {
+  private static let quarantine = "no event was set aside here"
   /// Examples that a test cannot run, by a word in them.
   private static let notRun = [
-    "--follow": "it stays until it is stopped", "cancel": "there is no rebuild here; the page about rebuilding runs it",
+    "--follow": "it stays until it is stopped", "projections cancel": "there is no rebuild here; the page about rebuilding runs it",
+    "quarantine show": quarantine, "quarantine correct": quarantine, "quarantine append": quarantine, "quarantine discard": quarantine,
   ]
   /// What every command takes; said once.
-  private static let common: Set<String> = ["--socket <socket>", "--json", "--help"]
+  private static let common: Set<String> = ["--socket <socket>", "--url <url>", "--token-file <token-file>", "--json", "--help"]
 
   private let root: CommandHelp
   private var lines: [String] = []
@@ -119,7 +121,7 @@ struct CommandReference {
     ## Overview
 
     `ledgerctl` speaks to a running daemon and never opens its data. Every command takes `--socket <socket>`, the daemon's socket (otherwise the environment's
-    `LEDGER_SOCKET`, otherwise `/run/ledgerd/ledgerd.sock`); `--json`, to print what the daemon answered; and `--help`. Answers go to standard output,
+    `LEDGER_SOCKET`, otherwise `/run/ledgerd/ledgerd.sock`); `--url <url>` and `--token-file <token-file>`, its address on TCP and a file with the token (otherwise `LEDGER_URL` and `LEDGER_CLIENT_TOKEN_FILE`); `--json`, to print what the daemon answered; and `--help`. Answers go to standard output,
     everything else to standard error.
 
     | exit code | meaning |
@@ -168,6 +170,8 @@ struct CommandReference {
     ```sh
     cp /path/to/repository/deploy/sample/airline.ndjson events.ndjson
     gzip -k orders.csv
+    ln -s /path/to/repository/Schemas Schemas
+    cp Schemas/events/order.placed.json .
     ```
 
     """
