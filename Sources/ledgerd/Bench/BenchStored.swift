@@ -104,6 +104,8 @@ struct ChunkedFraming: AnswerFraming {
     let isEnd = view.suffix(7).elementsEqual("\r\n0\r\n\r\n".utf8)
     // Seven bytes stay, so that an end that is cut in two is seen.
     buffer.moveReaderIndex(forwardBy: isEnd ? view.count : max(0, view.count - 7))
+    // Else the buffer would keep, and copy as it grows, all that has been read.
+    buffer.discardReadBytes()
     return isEnd ? 1 : 0
   }
 }
