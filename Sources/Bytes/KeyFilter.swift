@@ -1,7 +1,7 @@
 // Which keys a file can have, so that nobody looks there for what cannot be.
 //
 // Invariants:
-// - It forgets no key: what was inserted may be there, for ever. What was not may be there as well, one time in twenty or less.
+// - It forgets no key: what was inserted may be there, for ever. What was not may be there as well: a test holds that to one in ten.
 // - It grows by layers, each four times the last, and ends at ``KeyFilter/wordCountMax``: 43 MiB for some thirty million keys.
 
 /// A Bloom filter over the hashes of keys.

@@ -25,7 +25,7 @@ final class EventFeed<Prepared: PreparedEvents> {
     var ready: [Chunk] = []
     var spare: [Chunk] = []
     var failure: LogError?
-    /// The event after `position` cannot be read.
+    /// The event after `position` cannot be read; the last ready chunk is empty and says why.
     var isBlocked = false
     var isEnding = false
 
@@ -76,7 +76,9 @@ final class EventFeed<Prepared: PreparedEvents> {
     state.signal { [used] state in
       state.spare.append(contentsOf: used)
       state.last = last
-      guard state.ready.first?.begins(after: position) ?? (state.position == position) else { return state.turn(to: position) }
+      // Nothing more comes after an event that cannot be read: who asks again wants to see it again.
+      let isNext = state.ready.first?.begins(after: position) ?? (state.position == position && !state.isBlocked)
+      if !isNext { state.turn(to: position) }
     }
     used.removeAll(keepingCapacity: true)
     let answer: Result<[Chunk], LogError>? = state.wait { state in
@@ -113,7 +115,7 @@ final class EventFeed<Prepared: PreparedEvents> {
         if let failure {
           state.failure = failure
         } else {
-          state.isBlocked = chunk.failure != nil
+          state.isBlocked = chunk.failure != nil && chunk.isEmpty
           state.position = chunk.positions.last ?? state.position
           state.ready.append(chunk)
         }

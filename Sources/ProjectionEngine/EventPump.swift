@@ -115,8 +115,13 @@ final class PreparingPump<Fold: PreparingFold>: EventPump {
     while pumped.count < stretch.countMax, position < stretch.through {
       if chunk.place(of: position + 1) == nil { try load(after: position, through: stretch.through) }
       guard var place = chunk.place(of: position + 1) else {
-        if let reason = chunk.failure, chunk.isEmpty { throw .unreadable(reason, at: position + 1) }
-        return pumped
+        guard let reason = chunk.failure, chunk.isEmpty else { return pumped }
+        guard let parking = stretch.parking, parking.position == position + 1 else { throw .unreadable(reason, at: position + 1) }
+        pumped.parked.append(parking)
+        pumped.count += 1
+        position += 1
+        guard goesOn(position) else { return pumped }
+        continue
       }
       while place < chunk.count, pumped.count < stretch.countMax, position < stretch.through {
         position = chunk.positions[place]
