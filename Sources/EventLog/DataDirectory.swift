@@ -17,6 +17,8 @@ enum DataDirectory {
     try files { () throws(FileError) in
       try Files.createDirectory(path + "/log")
       try Files.createDirectory(path + "/keys")
+      // Names that a killed daemon made and had not synced yet are seen like all others, and must last like them.
+      for directory in [path, path + "/log", path + "/keys"] { try Files.sync(directory: directory) }
     }
     return lock
   }

@@ -8,6 +8,8 @@
 // - Full durability unless asked otherwise: never MDB_WRITEMAP, which dies with SIGBUS on a full disk. The lock file, which
 //   LMDB does map for writing, gets its blocks before it is mapped, for the same reason.
 // - Readers of processes that died are cleared at opening and when asked.
+// - What is read from a newly opened environment is on the disk, also if the process that wrote it was killed before it had
+//   synced it; and so is the name of its file.
 // - A meta page that could not be written (MDB_PANIC) makes LMDB refuse everything, reading too. The next transaction
 //   closes the environment and opens it again in place (`reopen`): handles stay what they are, and nothing is written
 //   before what the files show then is on the disk. So a panic is over as soon as the disk is well, without a restart.
@@ -64,7 +66,7 @@ import Threads
       throw LMDBError(kind: .alreadyOpen, operation: "mdb_env_open")
     }
     do throws(LMDBError) {
-      state = Mutex(State(handle: try Self.open(path: path, options: options)))
+      state = Mutex(State(handle: try Self.open(path: path, options: options), isUnsynced: !options.isReadOnly && !options.isVolatile))
     } catch {
       _ = openDirectories.withLock { $0.remove(identity) }
       throw error
@@ -73,6 +75,8 @@ import Threads
     self.path = path
     self.options = options
     _ = try clearStaleReaders()
+    if !options.isReadOnly, !options.isVolatile { try Self.syncNames(in: path) }
+    try locked { (state) throws(LMDBError) in try sync(&state) }
   }
 
   /// LMDB's handle. Whoever uses it sees to it that it is not closed meanwhile.
@@ -86,8 +90,8 @@ import Threads
     /// The databases that have been opened, so that they get the same handles again.
     var names: [DatabaseHandle: String] = [:]
     var reopenCount = 0
-    /// What the files show was read after a failure and is not known to be on the disk: nothing is written before it is.
-    var isUnsynced = false
+    /// What the files show was read at opening and is not known to be on the disk: nothing is written before it is.
+    var isUnsynced: Bool
     /// Until when (monotonic, nanoseconds) the last failure to open stands for an attempt.
     var failure: (until: Int64, error: LMDBError)?
   }
@@ -112,6 +116,15 @@ import Threads
       throw error
     }
     return unsafe Handle(pointer: env)
+  }
+
+  /// Makes the name of the data file durable, which LMDB does not: a file that is synced can still be lost with its name
+  /// (fsync(2)). At each opening, since whoever made the file may have died before.
+  private static func syncNames(in path: String) throws(LMDBError) {
+    let directory = unsafe Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard directory >= 0 else { throw LMDBError(errno, "open") }
+    defer { close(directory) }
+    guard fsync(directory) == 0 else { throw LMDBError(errno, "fsync") }
   }
 
   /// Gives the lock file its blocks. LMDB makes it as a hole and writes to it through a map, which on a full disk ends the
