@@ -72,8 +72,8 @@ let package = Package(
     .target(name: "Projections", dependencies: ["ProjectionEngine", "LedgerCore", "JSON", "Bytes"], swiftSettings: strict),
     .target(
       name: "LedgerTesting",
-      dependencies: ["LedgerClient", "LedgerHTTP", "ProjectionEngine", "EventLog", "LedgerCore", "JSON", "Bytes", "Files"],
-      swiftSettings: strict),
+      dependencies: ["LedgerClient", "LedgerHTTP", "ProjectionEngine", "EventLog", "LedgerCore", "JSON", "Bytes", "Files", "Threads"],
+      exclude: ["Power/Shim"], swiftSettings: strict),
 
     .target(name: "LedgerHTTP", swiftSettings: strict),
     .target(
@@ -135,6 +135,12 @@ let package = Package(
       name: "ledgercrash",
       dependencies: ["LedgerTesting", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: strict),
+    .executableTarget(
+      name: "ledgerpower",
+      dependencies: [
+        "LedgerTesting", "ProjectionEngine", "Projections", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: strict),
 
     .testTarget(name: "ArchitectureTests", swiftSettings: strict),
     .testTarget(name: "BytesTests", dependencies: ["Bytes"], swiftSettings: strict),
@@ -193,6 +199,8 @@ let package = Package(
     .testTarget(
       name: "CrashTests", dependencies: ["ledgerd", "LedgerTesting", "EventLog", "LedgerCore", "LedgerHTTP", "JSON", "Bytes"],
       swiftSettings: strict),
+    // Cuts the power of the real daemon, in images of its disk. The long form is `deploy/powercut`.
+    .testTarget(name: "PowerTests", dependencies: ["ledgerd", "ledgerpower", "LedgerTesting", "Files"], swiftSettings: strict),
     // Starts the real daemon in bad weather: full disks, failing writes, few descriptors, clients that drip or do not read.
     .testTarget(
       name: "WeatherTests", dependencies: ["ledgerd", "LedgerTesting", "LedgerClient", "EventLog", "LedgerCore", "JSON", "Bytes", "Files"],

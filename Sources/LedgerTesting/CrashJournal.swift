@@ -48,6 +48,13 @@ public struct CrashJournal: Sendable {
   /// An empty one.
   public init() {}
 
+  /// One that goes on from what is known of each unit.
+  init(units: [Unit]) {
+    self.units = units
+    acknowledgedEventCount = units.reduce(0) { $0 + ($1.acknowledged == nil ? 0 : $1.count) }
+    nextIndex = units.last.map { $0.first + UInt64($0.count) } ?? 0
+  }
+
   /// Takes the next indices as a new unit, which is about to be sent.
   ///
   /// - Returns: Its number.
