@@ -221,3 +221,18 @@ let package = Package(
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17
 )
+
+// Bytes from outside. The tests replay a kept corpus; with LEDGER_FUZZ the same targets are given to libFuzzer instead
+// (`deploy/fuzz`), as a program whose `main` comes from there.
+let fuzzed: [Target.Dependency] = [
+  "LedgerServer", "LedgerHTTP", "EventLog", "LedgerCore", "JSON", "Bytes", .product(name: "HTTPTypes", package: "swift-http-types"),
+]
+if Context.environment["LEDGER_FUZZ"] == nil {
+  package.targets.append(
+    .testTarget(name: "FuzzTests", dependencies: fuzzed, exclude: ["Main.swift", "Corpus"], swiftSettings: strict))
+} else {
+  package.targets.append(
+    .executableTarget(
+      name: "ledgerfuzz", dependencies: fuzzed, path: "Tests/FuzzTests", exclude: ["FuzzTests.swift", "Corpus"],
+      swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]))
+}
