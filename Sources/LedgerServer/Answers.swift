@@ -71,6 +71,7 @@ extension Response {
     var headers = extra
     headers[.contentType] = MediaType.problem
     if problem.code.carriesRetryAfter { headers[.retryAfter] = "1" }
+    if problem.code.endsConnection { headers[.connection] = "close" }
     if let challenge = problem.code.challenge { headers[.wwwAuthenticate] = challenge }
     self.init(
       status: .init(code: problem.code.status), headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: problem.encoded())))

@@ -25,6 +25,8 @@ struct NDJSONAppend: Sendable {
   private struct Gatherer {
     var rest: [UInt8] = []
     var line = 0
+    /// When the first byte came of a line that is not whole; nil: none is here.
+    var lineSince: ContinuousClock.Instant?
     var parsed: ParsedBatch
     /// When the first event of `parsed` came.
     var since = ContinuousClock.now
@@ -160,6 +162,7 @@ struct NDJSONAppend: Sendable {
           // A few compressed bytes can stand for very many: they are decoded, and taken, slice by slice.
           let slice = bytes.prefix(decoder.expands ? ContentDecoder.sliceByteCount : bytes.count)
           bytes = bytes.dropFirst(slice.count)
+        let linesBefore = progress.gatherer.line
           try decoder.decodePiece(Array(slice), into: &progress.gatherer.rest)
           try await takeLines(&progress.gatherer, &progress.total, report)
         }
@@ -167,6 +170,7 @@ struct NDJSONAppend: Sendable {
         if receipts == .stream {
           try await flush(&progress.gatherer, &progress.total, report)
         } else {
+        try await checkPace(&progress.gatherer, &progress.total, linesBefore, report)
           setClock(progress)
         }
       }
@@ -192,6 +196,22 @@ struct NDJSONAppend: Sendable {
   private func setClock(_ progress: Progress) {
     guard progress.gatherer.parsed.count > 0, !progress.isClockSet else { return }
     progress.isClockSet = true
+  /// Refuses a line that has been coming in for too long. A stream may be silent between its lines, within the idle time.
+  private func checkPace(
+    _ gatherer: inout Gatherer, _ total: inout Total, _ linesBefore: Int, _ report: (AppendAnswer) async throws -> Void
+  ) async throws {
+    let now = ContinuousClock.now
+    guard gatherer.line == linesBefore else {
+      gatherer.lineSince = gatherer.rest.isEmpty ? nil : now
+      return
+    }
+    let since = gatherer.lineSince ?? now
+    gatherer.lineSince = since
+    guard since.duration(to: now) > .seconds(body.limits.bodySecondsMax) else { return }
+    try await flush(&gatherer, &total, report)
+    throw Problem.slowLine(body.limits, line: gatherer.line + 1)
+  }
+
     let rest = max(.zero, Self.patience - progress.gatherer.since.duration(to: .now))
     MultiThreadedEventLoopGroup.singleton.next().scheduleTask(in: TimeAmount(rest)) {
       _ = Task(name: "stream-clock") { await clockRings(progress) }

@@ -78,6 +78,13 @@ extension Setting {
       "Connections at once, for each place that is listened on; more wait. Each needs a file descriptor."),
     .number("idle-seconds", .limits, \.limits.idleSeconds, .seconds, 1...86_400, "A connection that is silent for so long is closed."),
     .number(
+      "head-seconds-max", .limits, \.limits.headSecondsMax, .seconds, 1...3_600,
+      "A request whose headers take longer from the first byte to the last is refused, and the connection closed."),
+    .number(
+      "body-seconds-max", .limits, \.limits.bodySecondsMax, .seconds, 1...86_400,
+      "A request whose body takes longer is refused, and the connection closed. A stream may last for ever; each of its lines has this "
+        + "time."),
+    .number(
       "at-least-seconds-max", .limits, \.limits.atLeastWaitSecondsMax, .seconds, 1...600,
       "How long a question with atLeast waits for its position before it is told not-yet."),
     .number(
