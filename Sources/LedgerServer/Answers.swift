@@ -94,12 +94,9 @@ extension AppendError {
   /// What a client is told.
   var problem: Problem {
     switch self {
-    case .conflict(let conflicts):
+    case .events(let refusals):
       Problem(
-        .idConflict, description,
-        errors: conflicts.map {
-          .init(index: $0.index, code: .idConflict, detail: "its source and id are taken by other content \($0.place)")
-        })
+        refusals[0].reason.code, description, errors: refusals.map { .init(index: $0.index, code: $0.reason.code, detail: $0.detail) })
     case .wrongRevision(let expected, let actual):
       Problem(.wrongRevision, description, members: Self.members(expected, actual))
     case .severalStreams: Problem(.invalidRequest, description)
@@ -117,6 +114,16 @@ extension AppendError {
     if case .exactly(let revision) = expected { members.append(.init("expected", Int64(revision))) }
     if let actual { members.append(.init("actual", Int64(actual))) }
     return members
+  }
+}
+
+extension EventRefusal.Reason {
+  /// The code that stands for it.
+  var code: ErrorCode {
+    switch self {
+    case .conflict: .idConflict
+    case .schema: .schema
+    }
   }
 }
 
