@@ -142,6 +142,10 @@ extension Setting {
       "cached-rows-max", .projections, \.engine.cachedRowCountMax, .rows, 1_000...100_000_000,
       "Rows that one worker holds in memory; a batch ends when it is reached."),
     .number(
+      "waiting-bytes-max", .projections, \.engine.waitingByteCountMax, .bytes, (1 << 20)...(64 << 30),
+      "New rows held in memory by one worker, beside the cached ones; a batch ends when it is reached. Less makes a rebuild slower, and "
+        + "the daemon smaller."),
+    .number(
       "live-batch-events-max", .projections, \.engine.liveBatchEventCountMax, .events, 1...10_000_000,
       "What one commit of a worker takes while it follows the log."),
     .number(
