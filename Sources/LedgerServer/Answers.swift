@@ -155,6 +155,7 @@ extension Problem {
         case .unknownProjection, .unknownQuery, .noRebuild: .notFound
         case .rebuilding, .rebuildInProgress, .rebuildRequired: .rebuilding
         case .busy, .stopped: .busy
+        case .diskFull: .diskFull
         case .storage: .internal
         }
       self.init(code, error.description)
