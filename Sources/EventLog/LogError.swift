@@ -18,6 +18,8 @@ public enum LogError: Error, Equatable, Sendable, CustomStringConvertible {
   case damaged(position: Position, String)
   /// There is no such position: the head is given.
   case noSuchPosition(Position, head: Position)
+  /// The log was made with segments of another size; nil: of more positions than are set, it is not known how many.
+  case otherSegmentSize(found: UInt64?, configured: UInt64)
   /// The log has been closed.
   case closed
   /// LMDB answered with an error.
@@ -34,7 +36,9 @@ public enum LogError: Error, Equatable, Sendable, CustomStringConvertible {
     switch self {
     case .environment(let error): ![.corrupted, .foreignFile, .badSize, .keyExists, .alreadyOpen].contains(error.kind)
     case .files: true
-    case .locked, .foreignFormat, .networkFileSystem, .keyMissing, .damaged, .noSuchPosition, .closed, .schemas, .quarantine: false
+    case .locked, .foreignFormat, .networkFileSystem, .keyMissing, .damaged, .noSuchPosition, .otherSegmentSize, .closed, .schemas,
+      .quarantine:
+      false
     }
   }
 
@@ -53,6 +57,11 @@ public enum LogError: Error, Equatable, Sendable, CustomStringConvertible {
       "the log is damaged at position \(position): \(detail); check the disk and restore the log from a backup"
     case .noSuchPosition(let position, let head):
       "position \(position) is not in the log, whose head is \(head)"
+    case .otherSegmentSize(let found?, let configured):
+      "the log's segments have \(found) positions, and segment-positions says \(configured); set it to \(found), which this ledger was made with"
+    case .otherSegmentSize(nil, let configured):
+      "the log's first segment holds more positions than segment-positions says (\(configured)); set it to what this ledger was made with, "
+        + "or leave it out if that was the default"
     case .closed:
       "the log is closed"
     case .environment(let error):

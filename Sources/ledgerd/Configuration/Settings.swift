@@ -110,7 +110,7 @@ extension Setting {
         + "there stay as they are."),
     .number(
       "segment-positions", .appending, \.log.segmentPositionCount, .positions, 256...(1 << 32), multipleOf: 256,
-      "Positions of one segment. For a new ledger only: it must stay what it was."),
+      "Positions of one segment. For a new ledger only: it must stay what it was, or the daemon does not start."),
     .number(
       "log-map-bytes", .appending, \.log.mapByteCount, .bytes, (1 << 20)...(1 << 40),
       "The size that the memory map of a segment starts with; it doubles when needed. Address space, not memory."),
