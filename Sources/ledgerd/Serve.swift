@@ -52,6 +52,8 @@ struct Serve: AsyncParsableCommand {
       throw Complaint.usage(errors)
     } catch let error as LogError {
       throw stop(error.description, logger)
+    } catch let error as Preflight.Shortage {
+      throw stop(error.description, logger)
     } catch let error as ServerError {
       throw stop(error.description, logger)
     } catch let error as UnixError {
@@ -92,6 +94,9 @@ private struct Daemon {
     let access = try configuration.makeAccess(
       inheritedSocketGroup: try inherited.first { !$0.path.isEmpty }.map { try Accounts.group(ofFile: $0.path) }, logger: logger)
     let places = try places(inherited)
+    try Preflight(configuration, data: data, projectionCount: allProjections().count)
+      .check(
+        addressSpaceByteCountMax: ProcessLimits.addressSpaceByteCountMax, descriptorCountMax: ProcessLimits.descriptorCountMax)
     for case .unixSocket(let path) in places { try await LedgerServer.prepareSocket(path) }
     let log = try open(data)
     let engine = makeEngine(log, data)
