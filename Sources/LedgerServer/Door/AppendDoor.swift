@@ -65,6 +65,8 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
   private var context: ChannelHandlerContext?
   private var principal: Principal?
   private var isOwnWayOpen = true
+  /// Which grants the two above come from.
+  private var accessVersion: Int
 
   private var place = Place.start
   private var bytes = ByteBuffer()
@@ -98,6 +100,7 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
     self.onwardConnection = onwardConnection
     self.access = access
     self.bodies = bodies
+    accessVersion = access.version
   }
 
   // MARK: The connection's life
@@ -124,8 +127,8 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
     open.removeAll()
   }
 
-  /// The caller, if the kernel names one who may append; looked up once a connection, since the kernel fixed it when the
-  /// connection was made. Everybody else's requests go on: the routes admit them, or refuse them and say so in the log.
+  /// The caller, if the kernel names one who may append; looked up once a connection and set of grants, since the kernel fixed
+  /// it when the connection was made. Everybody else's requests go on: the routes admit them, or refuse them and say so in the log.
   private func caller(_ context: ChannelHandlerContext) -> Principal? {
     if principal == nil, isOwnWayOpen {
       do {
@@ -137,6 +140,13 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
       isOwnWayOpen = principal != nil
     }
     return principal
+  }
+
+  /// Forgets what other grants said.
+  private func noteGrants() {
+    let version = access.version
+    guard version != accessVersion else { return }
+    (accessVersion, principal, isOwnWayOpen) = (version, nil, true)
   }
 
   private func scheduleCheck(_ time: TimeAmount) {
@@ -280,6 +290,7 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
     switch place {
     case .start:
       guard bytes.readableBytes > 0, !isQuiescing else { return false }
+      noteGrants()
       let form = isOwnWayOpen ? CommonForm(bytes.readableBytesSpan, headByteCountMax: shared.limits.headerByteCountMax) : .other
       switch form {
       case .incomplete:
