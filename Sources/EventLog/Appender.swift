@@ -10,7 +10,7 @@
 //   appended, what waits is refused, and head, chain and index are derived anew from the files as soon as they can be
 //   read and written (`resume`). Reading goes on all the time.
 // - An event is compared with what the log has under its (source, id): equal bytes, or equal in canonical form (RFC 8785),
-//   is a duplicate; anything else is a conflict.
+//   is a duplicate, whatever the schemas say by now; anything else is a conflict.
 
 import Bytes
 import Files
@@ -243,7 +243,8 @@ final class Appender {
     let (pendingBefore, undoBefore, chainBefore) = (pending.count, undo.count, chain)
     var receipts: [Receipt] = []
     receipts.reserveCapacity(batch.count)
-    var conflicts: [Conflict] = []
+    var refused: [EventRefusal] = []
+    let hasBreaches = !batch.breaches.isEmpty
     var refusal: AppendError?
     for (itemNumber, item) in batch.items.enumerated() {
       if let position = try index.position(of: item.id, lookup) {
@@ -251,9 +252,13 @@ final class Appender {
         case .success(true): receipts.append(Receipt(position: position, isDuplicate: true))
         case .success(false):
           let isOfThisRequest = position > headBefore && pending[Int(position - headBefore) - 1].request == number
-          conflicts.append(Conflict(index: itemNumber, position: isOfThisRequest ? nil : position))
+          refused.append(EventRefusal(index: itemNumber, reason: .conflict(isOfThisRequest ? nil : position)))
         case .failure(let error): refusal = .refused(error.description)
         }
+        continue
+      }
+      if hasBreaches, let breach = batch.breaches[itemNumber] {
+        refused.append(EventRefusal(index: itemNumber, reason: .schema(breach)))
         continue
       }
       let end = try index.end(of: item.stream, lookup)
@@ -272,13 +277,13 @@ final class Appender {
       undo.append(Undo(id: item.id, stream: item.stream, streamBefore: before))
       receipts.append(Receipt(position: position, isDuplicate: false))
     }
-    if !conflicts.isEmpty { refusal = .conflict(conflicts) }
+    if !refused.isEmpty { refusal = .events(refused) }
     if let refusal {
       for step in undo[undoBefore...].reversed() { takeBack(step) }
       undo.removeSubrange(undoBefore...)
       pending.removeSubrange(pendingBefore...)
       chain = chainBefore
-      counters.refused(conflicts: conflicts.count)
+      counters.refused(conflicts: refused.count { if case .conflict = $0.reason { true } else { false } })
       return .failure(refusal)
     }
     let appended = pending.count - pendingBefore

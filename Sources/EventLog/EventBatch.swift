@@ -16,6 +16,9 @@ public struct EventBatch: Sendable {
 
   var bytes: [UInt8] = []
   var items: [Item] = []
+  /// How events break the schema of their type, by their indexes: what is in the log already is a duplicate all the same,
+  /// so the appender decides.
+  private(set) var breaches: [Int: String] = [:]
   /// When the request's last byte came in.
   public let received: Timestamp
   /// The sender's clock, if it said.
@@ -58,6 +61,7 @@ public struct EventBatch: Sendable {
   public func prefix(_ count: Int) -> EventBatch {
     var batch = self
     batch.items.removeLast(items.count - count)
+    batch.breaches = breaches.filter { $0.key < count }
     batch.bytes.removeLast(bytes.count - (batch.items.last?.end ?? 0))
     return batch
   }
@@ -67,10 +71,12 @@ public struct EventBatch: Sendable {
     var batch = self
     batch.bytes.removeAll(keepingCapacity: true)
     batch.items.removeAll(keepingCapacity: true)
+    batch.breaches = [:]
     for (index, var item) in items.enumerated() where !indexes.contains(index) {
       let start = batch.bytes.count
       batch.bytes += bytes[item.start..<item.end]
       (item.start, item.end) = (start, batch.bytes.count)
+      batch.breaches[batch.items.count] = breaches[index]
       batch.items.append(item)
     }
     return batch
@@ -79,12 +85,9 @@ public struct EventBatch: Sendable {
   /// An event's bytes as they will be stored.
   public func eventBytes(at index: Int) -> [UInt8] { Array(bytes[items[index].start..<items[index].end]) }
 
-  /// The bytes of an event as they would be stored: one line.
-  public static func storedBytes(of event: JSONNode, in json: borrowing JSONReader) -> [UInt8] {
-    var bytes: [UInt8] = []
-    json.withText(of: event) { bytes.append($0) }
-    for index in bytes.indices where bytes[index] < 0x20 { bytes[index] = 0x20 }
-    return bytes
+  /// The events that break the schema of their type, in order; those of them that are in the log are duplicates.
+  public var schemaBreaches: [EventRefusal] {
+    breaches.sorted { $0.key < $1.key }.map { EventRefusal(index: $0.key, reason: .schema($0.value)) }
   }
 
   /// Checks one event and adds it.
@@ -93,9 +96,11 @@ public struct EventBatch: Sendable {
   ///
   /// - Parameters:
   ///   - event: The event's node in `json`.
+  /// An event that breaks the schema of its type is added, too: if it is in the log, from before the schema, it is a
+  /// duplicate. If it is not, the log refuses the batch; see ``schemaBreaches``.
+  ///
   /// - Returns: Its attributes, valid as long as the reader's text.
-  /// - Throws: ``EventError``; the batch is then as it was. Of kind `schema`: the event is sound, but breaks the schema of its
-  ///   type, so it may be set aside.
+  /// - Throws: ``EventError``; the batch is then as it was.
   @discardableResult
   public mutating func add(_ event: JSONNode, of json: borrowing JSONReader) throws(EventError) -> EventAttributes {
     let range = json.textRange(of: event)
@@ -109,7 +114,7 @@ public struct EventBatch: Sendable {
     guard sources == .all || json.withString(of: attributes.source, { sources.covers($0) }) else {
       throw EventError(.forbidden, "the sender may not append events of this source; an administrator gives prefixes of sources")
     }
-    if door != .ledger { try schemas.check(attributes, of: json) }
+    let breach = door == .ledger ? nil : schemas.breach(attributes, of: json)
     let hashes = hasher.hashes(of: attributes, json)
     let start = bytes.count
     let control = json.withText(of: event) { text in
@@ -119,6 +124,7 @@ public struct EventBatch: Sendable {
     if let control {
       for index in start + control..<bytes.count where bytes[index] < 0x20 { bytes[index] = 0x20 }
     }
+    if let breach { breaches[items.count] = breach }
     items.append(Item(start: start, end: bytes.count, id: hashes.id, stream: hashes.stream))
     return attributes
   }

@@ -200,9 +200,16 @@ public final class EventLog: Sendable {
         throw .damaged(position: first, "the segment belongs to another log")
       }
       guard segment.first == (segments.last.map { $0.first + options.segmentPositionCount } ?? 1) else {
+        // Full to just before it: nothing is missing, the size is another one.
+        if let last = segments.last, try last.lastBlock()?.last == first - 1 {
+          throw .otherSegmentSize(found: first - last.first, configured: options.segmentPositionCount)
+        }
         throw .damaged(position: first, "the segment before it is missing")
       }
       segments.append(segment)
+    }
+    if let last = segments.last, let end = try last.lastBlock()?.last, end >= last.first + options.segmentPositionCount {
+      throw .otherSegmentSize(found: nil, configured: options.segmentPositionCount)
     }
     return segments
   }

@@ -111,18 +111,17 @@ public final class SchemaSnapshot: Sendable {
     byHash[XXH3.hash64(type)]?.first { $0.type.rawSpan.isEqual(to: type) }?.schema
   }
 
-  /// Checks an event's `data` by the schema of its type. An absent `data` is checked as `{}`.
+  /// How an event's `data` breaks the schema of its type; nil: it does not. An absent `data` is checked as `{}`.
   ///
-  /// - Throws: ``EventError`` of kind `schema`: it names a JSON Pointer into the event and the rule, and no value.
-  public func check(_ event: EventAttributes, of json: borrowing JSONReader) throws(EventError) {
-    guard !all.isEmpty || isStrict else { return }
+  /// - Returns: A JSON Pointer into the event and the rule, and no value.
+  public func breach(_ event: EventAttributes, of json: borrowing JSONReader) -> String? {
+    guard !all.isEmpty || isStrict else { return nil }
     guard let found = json.withString(of: event.type, { schema($0) }) else {
-      guard isStrict else { return }
-      throw EventError(
-        .schema, "/type has no schema, and this daemon is strict; correct the type, or have a schema applied (PUT /v1/schemas/{type})")
+      guard isStrict else { return nil }
+      return "/type has no schema, and this daemon is strict; correct the type, or have a schema applied (PUT /v1/schemas/{type})"
     }
     guard !event.hasBinaryData else {
-      throw EventError(.schema, "/data_base64 cannot be checked by the schema of its type (\(found.name)); send JSON in data")
+      return "/data_base64 cannot be checked by the schema of its type (\(found.name)); send JSON in data"
     }
     let violation: JSONSchemaViolation?
     if let data = event.data {
@@ -130,12 +129,12 @@ public final class SchemaSnapshot: Sendable {
     } else {
       violation = found.schema.check(Self.emptyObject.rawSpan)
     }
-    guard let violation else { return }
+    guard let violation else { return nil }
     let place = "/data" + violation.pointer
-    switch violation.kind {
-    case .broken: throw EventError(.schema, "\(place) breaks \(violation.rule) in the schema of its type (\(found.name))")
-    case .tooCostly: throw EventError(.schema, "\(place) takes too many steps to check by the schema of its type (\(found.name))")
-    case .unreadable: throw EventError(.schema, "\(place) cannot be checked by the schema of its type (\(found.name)): \(violation.rule)")
+    return switch violation.kind {
+    case .broken: "\(place) breaks \(violation.rule) in the schema of its type (\(found.name))"
+    case .tooCostly: "\(place) takes too many steps to check by the schema of its type (\(found.name))"
+    case .unreadable: "\(place) cannot be checked by the schema of its type (\(found.name)): \(violation.rule)"
     }
   }
 

@@ -18,6 +18,8 @@ public enum LogError: Error, Equatable, Sendable, CustomStringConvertible {
   case damaged(position: Position, String)
   /// There is no such position: the head is given.
   case noSuchPosition(Position, head: Position)
+  /// The log was made with segments of another size; nil: of more positions than are set, it is not known how many.
+  case otherSegmentSize(found: UInt64?, configured: UInt64)
   /// The log has been closed.
   case closed
   /// LMDB answered with an error.
@@ -34,7 +36,9 @@ public enum LogError: Error, Equatable, Sendable, CustomStringConvertible {
     switch self {
     case .environment(let error): ![.corrupted, .foreignFile, .badSize, .keyExists, .alreadyOpen].contains(error.kind)
     case .files: true
-    case .locked, .foreignFormat, .networkFileSystem, .keyMissing, .damaged, .noSuchPosition, .closed, .schemas, .quarantine: false
+    case .locked, .foreignFormat, .networkFileSystem, .keyMissing, .damaged, .noSuchPosition, .otherSegmentSize, .closed, .schemas,
+      .quarantine:
+      false
     }
   }
 
@@ -53,6 +57,11 @@ public enum LogError: Error, Equatable, Sendable, CustomStringConvertible {
       "the log is damaged at position \(position): \(detail); check the disk and restore the log from a backup"
     case .noSuchPosition(let position, let head):
       "position \(position) is not in the log, whose head is \(head)"
+    case .otherSegmentSize(let found?, let configured):
+      "the log's segments have \(found) positions, and segment-positions says \(configured); set it to \(found), which this ledger was made with"
+    case .otherSegmentSize(nil, let configured):
+      "the log's first segment holds more positions than segment-positions says (\(configured)); set it to what this ledger was made with, "
+        + "or leave it out if that was the default"
     case .closed:
       "the log is closed"
     case .environment(let error):
@@ -69,8 +78,8 @@ public enum LogError: Error, Equatable, Sendable, CustomStringConvertible {
 
 /// Why nothing was appended.
 public enum AppendError: Error, Equatable, Sendable, CustomStringConvertible {
-  /// These events, by their index in the batch, have a (source, id) that is in the log with another content.
-  case conflict([Conflict])
+  /// These events of the batch are not taken, in the batch's order.
+  case events([EventRefusal])
   /// The stream is not where the caller thought it was. nil stands for "no such stream".
   case wrongRevision(expected: ExpectedRevision, actual: UInt64?)
   /// The events of the request belong to more than one stream, so one expected revision means nothing.
@@ -90,9 +99,8 @@ public enum AppendError: Error, Equatable, Sendable, CustomStringConvertible {
   /// What happened and what to do.
   public var description: String {
     switch self {
-    case .conflict(let conflicts):
-      "\(conflicts.count) of the events have a source and id that are taken by other content; the first is event "
-        + "\(conflicts[0].index), whose name is taken \(conflicts[0].place). Send it under a new id"
+    case .events(let refusals):
+      "event \(refusals[0].index): \(refusals[0].detail)\(refusals.count > 1 ? " (and \(refusals.count - 1) more)" : ""); nothing was appended"
     case .wrongRevision(let expected, let actual):
       "wrong expected revision \(expected): the stream is at \(actual.map(String.init) ?? "no event yet"); read it again and retry"
     case .severalStreams:
@@ -111,17 +119,35 @@ public enum AppendError: Error, Equatable, Sendable, CustomStringConvertible {
   }
 }
 
-/// An event whose (source, id) is in the log with other content.
-public struct Conflict: Equatable, Sendable {
+/// An event that the log does not take, and why.
+public struct EventRefusal: Equatable, Sendable {
+  /// Why.
+  public enum Reason: Equatable, Sendable {
+    /// Its (source, id) is in the log with other content: where the first one is; nil: earlier in the same batch.
+    case conflict(Position?)
+    /// It breaks the schema of its type, and is not in the log from before: in words, without a value.
+    case schema(String)
+  }
+
   /// The event's index in the batch, from 0.
   public var index: Int
-  /// Where the first one is; nil: earlier in the same batch.
-  public var position: Position?
-}
+  /// Why.
+  public var reason: Reason
 
-extension Conflict {
-  /// Where the first one is, in words.
-  public var place: String { position.map { "at position \($0)" } ?? "by an earlier event of the same request" }
+  /// Joins the parts.
+  public init(index: Int, reason: Reason) {
+    self.index = index
+    self.reason = reason
+  }
+
+  /// Why, in words.
+  public var detail: String {
+    switch reason {
+    case .conflict(let position?): "its source and id are taken by other content at position \(position); send it under a new id"
+    case .conflict(nil): "an earlier event of the same request has its source and id with other content; send it under a new id"
+    case .schema(let breach): breach
+    }
+  }
 }
 
 /// What a caller says about the stream it appends to.

@@ -2,7 +2,7 @@
 // corrects, appends or discards them.
 //
 //   log/quarantine/          made with the first event that is set aside
-//     meta      "format" → 1, "next" → the next number
+//     meta      as in every side store (SideStore.swift), and "next" → the next number
 //     events    number (u64) → format u8 = 1, reason u8, recorded i64, received i64, sent (u8 flag, i64), door u8, principal,
 //               detail, event
 //     hashes    keyed hash of the event's canonical form (16 bytes) → number
@@ -34,19 +34,20 @@ public final class Quarantine: Sendable {
 
   /// How many decisions are kept; older ones are forgotten.
   public static let resolutionCountMax = 10_000
-  private static let format: [UInt8] = [1]
 
   private struct Store: Sendable {
-    let environment: Environment
-    let meta: Database<String, [UInt8]>
+    let side: SideStore
     let events: Database<UInt64, [UInt8]>
     let hashes: Database<Hash128, UInt64>
     let resolved: Database<UInt64, [UInt8]>
+
+    var environment: Environment { side.environment }
+    var meta: Database<String, [UInt8]> { side.own }
   }
 
   private struct State: Sendable {
     var store: Store?
-    /// True after a commit that failed: what is on the disk is read before the next one.
+    /// True after a commit that failed: what is on the disk is confirmed and read before the next one.
     var isUnsettled = false
     var next: UInt64 = 1
     var status = Status()
@@ -208,10 +209,14 @@ public final class Quarantine: Sendable {
     return try event(number, in: store)
   }
 
-  /// The store, if it was ever made.
+  /// The store, if it was ever made, as its files show it: reading goes on while the disk takes no writes.
   private func readableStore() throws(QuarantineError) -> Store? {
     try state.withLock { (state) throws(QuarantineError) in
-      state.store == nil && !Files.isDirectory(path) ? nil : try openStore(&state)
+      if state.store == nil, !Files.isDirectory(path) { return nil }
+      guard state.isUnsettled, let store = state.store else { return try openStore(&state) }
+      try read(store, into: &state)
+      state.isUnsettled = true
+      return store
     }
   }
 
@@ -275,17 +280,30 @@ public final class Quarantine: Sendable {
 
   // MARK: Storing
 
-  /// The store; opened if it is not, and read anew if its last commit failed.
+  /// The store; opened if it is not, and confirmed and read anew if its last commit failed.
   private func openStore(_ state: inout State) throws(QuarantineError) -> Store {
-    if let store = state.store, !state.isUnsettled { return store }
-    let store: Store
-    if let open = state.store { store = open } else { store = try Self.open(path) }
+    guard let store = state.store else {
+      let store = try Self.open(path)
+      try read(store, into: &state)
+      return store
+    }
+    guard state.isUnsettled else { return store }
+    do throws(LMDBError) {
+      try store.side.confirm()
+    } catch {
+      throw .environment(error)
+    }
+    try read(store, into: &state)
+    return store
+  }
+
+  /// Takes over what the files show.
+  private func read(_ store: Store, into state: inout State) throws(QuarantineError) {
     var fresh = State()
     fresh.store = store
     try Self.load(store, into: &fresh)
     fresh.callCounts = state.callCounts
     publish(fresh, &state)
-    return store
   }
 
   /// Runs a transaction, and commits it if `body` says so. A full map grows, and `body` runs again. After an error nobody
@@ -311,30 +329,19 @@ public final class Quarantine: Sendable {
   }
 
   private static func open(_ path: String) throws(QuarantineError) -> Store {
-    do throws(FileError) {
-      try Files.createDirectory(path)
+    do throws(LogError) {
+      let side = try SideStore.openOrMake(path: path)
+      return Store(
+        side: side, events: try side.table("events", UInt64.self, [UInt8].self),
+        hashes: try side.table("hashes", Hash128.self, UInt64.self),
+        resolved: try side.table("resolved", UInt64.self, [UInt8].self))
     } catch {
-      throw .files(error.description, isDiskFull: error.isDiskFull)
-    }
-    let store: Store
-    let stored: [UInt8]
-    do throws(LMDBError) {
-      let environment = try Environment(path: path, options: .init(mapByteCount: 16 << 20))
-      store = Store(
-        environment: environment, meta: try environment.database("meta", String.self, [UInt8].self),
-        events: try environment.database("events", UInt64.self, [UInt8].self),
-        hashes: try environment.database("hashes", Hash128.self, UInt64.self),
-        resolved: try environment.database("resolved", UInt64.self, [UInt8].self))
-      stored = try environment.write { (transaction) throws(LMDBError) in
-        if let stored = try transaction.get(store.meta, "format") { return stored }
-        try transaction.put(store.meta, "format", format)
-        return format
+      switch error {
+      case .environment(let error): throw .environment(error)
+      case .files(let error): throw .files(error.description, isDiskFull: error.isDiskFull)
+      default: throw .foreignFormat(path)
       }
-    } catch {
-      throw .environment(error)
     }
-    guard stored == format else { throw .foreignFormat(path) }
-    return store
   }
 
   private static func load(_ store: Store, into state: inout State) throws(QuarantineError) {

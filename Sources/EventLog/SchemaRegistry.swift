@@ -1,7 +1,7 @@
 // The schemas in force: those shipped in a directory, and those applied while the daemon runs, which go before them.
 //
 //   log/schemas/             made with the first schema that is applied
-//     meta      "format" → 1
+//     meta      as in every side store (SideStore.swift)
 //     schemas   type ‖ 0x00 ‖ version (u64) → format u8 = 1, kind u8 (1 applied, 2 removed), time i64, principal, text
 //
 // Invariants:
@@ -24,8 +24,6 @@ public final class SchemaRegistry: Sendable {
   public static let versionCountMax: UInt64 = 100
   /// Bytes of a type's name.
   public static let typeByteCountMax = 255
-  private static let format: [UInt8] = [1]
-
   /// A version as it is stored.
   private struct Version: Sendable {
     var isRemoval: Bool
@@ -35,8 +33,10 @@ public final class SchemaRegistry: Sendable {
   }
 
   private struct Store: Sendable {
-    let environment: Environment
+    let side: SideStore
     let schemas: Database<[UInt8], [UInt8]>
+
+    var environment: Environment { side.environment }
   }
 
   private struct State: Sendable {
@@ -44,7 +44,7 @@ public final class SchemaRegistry: Sendable {
     /// The last version given to each type, removals included.
     var versions: [ByteString: UInt64] = [:]
     var store: Store?
-    /// True after a commit that failed: what is on the disk is read before the next one.
+    /// True after a commit that failed: what is on the disk is confirmed and read before the next one.
     var isUnsettled = false
   }
 
@@ -87,8 +87,8 @@ public final class SchemaRegistry: Sendable {
   /// Applies a schema to all events of a type that come from now on.
   ///
   /// - Returns: The schema in force, and whether it is another than before. It is on the disk.
-  /// - Throws: ``SchemaError``; nothing has changed then, but after an error of the disk in the commit, which the next start
-  ///   settles.
+  /// - Throws: ``SchemaError``; nothing has changed then, but after an error of the disk in the commit: what became of it is read
+  ///   before the next change, and at the next start.
   public func apply(_ text: [UInt8], to type: String, principal: String) throws(SchemaError) -> (schema: EventSchema, isNew: Bool) {
     try Self.check(type: type)
     let schema: JSONSchema
@@ -130,11 +130,20 @@ public final class SchemaRegistry: Sendable {
     }
   }
 
-  /// Reads anew what is on the disk, if a commit failed before and nobody knows.
+  /// Reads anew what is on the disk, if a commit failed before and nobody knows; what is there is made durable first.
   private func settle(_ state: inout State) throws(SchemaError) {
     guard state.store == nil || state.isUnsettled, Files.isDirectory(path) else { return }
     let store: Store
-    if let open = state.store { store = open } else { store = try Self.open(path) }
+    if let open = state.store {
+      store = open
+      do throws(LMDBError) {
+        try store.side.confirm()
+      } catch {
+        throw .environment(error)
+      }
+    } else {
+      store = try Self.open(path)
+    }
     var fresh = State()
     fresh.store = store
     try Self.load(store, into: &fresh)
@@ -174,8 +183,9 @@ public final class SchemaRegistry: Sendable {
   /// - Throws: ``SchemaError/unknown`` if there is none, it was a removal, or it has been forgotten.
   public func version(_ number: UInt64, of type: String) throws(SchemaError) -> EventSchema {
     try Self.check(type: type)
+    // Reading goes on while the disk takes no writes.
     let open = try state.withLock { (state) throws(SchemaError) in
-      try settle(&state)
+      if state.store == nil { try settle(&state) }
       return state.store
     }
     guard let store = open else { throw .unknown }
@@ -242,23 +252,16 @@ public final class SchemaRegistry: Sendable {
   // MARK: Storing
 
   private static func open(_ path: String) throws(SchemaError) -> Store {
-    try files { () throws(FileError) in try Files.createDirectory(path) }
-    let store: Store
-    let stored: [UInt8]
-    do throws(LMDBError) {
-      let environment = try Environment(path: path, options: .init(mapByteCount: 16 << 20))
-      let meta = try environment.database("meta", String.self, [UInt8].self)
-      stored = try environment.write { (transaction) throws(LMDBError) in
-        if let stored = try transaction.get(meta, "format") { return stored }
-        try transaction.put(meta, "format", format)
-        return format
-      }
-      store = Store(environment: environment, schemas: try environment.database("schemas", [UInt8].self, [UInt8].self))
+    do throws(LogError) {
+      let side = try SideStore.openOrMake(path: path)
+      return Store(side: side, schemas: try side.table("schemas", [UInt8].self, [UInt8].self))
     } catch {
-      throw .environment(error)
+      switch error {
+      case .environment(let error): throw .environment(error)
+      case .files(let error): throw .files(error)
+      default: throw .foreignFormat(path)
+      }
     }
-    guard stored == format else { throw .foreignFormat(path) }
-    return store
   }
 
   private static func load(_ store: Store, into state: inout State) throws(SchemaError) {

@@ -43,6 +43,9 @@ public enum ErrorCode: String, Sendable, CaseIterable {
   case `internal` = "internal"
   /// The queue is full.
   case busy
+  /// The request did not come in within its time; the connection ends. Nothing of it was appended, but the whole lines of a
+  /// stream.
+  case tooSlow = "too-slow"
   /// Events were to be set aside, and the quarantine has no room; nothing was appended or set aside.
   case quarantineFull = "quarantine-full"
   /// The disk is full; reading goes on.
@@ -68,7 +71,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case .schema: 422
     case .rateLimited: 429
     case .internal: 500
-    case .busy, .quarantineFull, .diskFull, .rebuilding, .notYet, .outcomeUnknown: 503
+    case .busy, .tooSlow, .quarantineFull, .diskFull, .rebuilding, .notYet, .outcomeUnknown: 503
     }
   }
 
@@ -92,6 +95,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case .rateLimited: "Too many requests"
     case .internal: "Internal error"
     case .busy: "Busy"
+    case .tooSlow: "Too slow"
     case .quarantineFull: "Quarantine full"
     case .diskFull: "Disk full"
     case .rebuilding: "Rebuilding"
@@ -105,6 +109,9 @@ public enum ErrorCode: String, Sendable, CaseIterable {
 
   /// Whether the answer carries a `Retry-After` header: waiting may help.
   public var carriesRetryAfter: Bool { status == 429 || status == 503 }
+
+  /// Whether the connection ends with the answer: where the request ends is not known.
+  public var endsConnection: Bool { self == .tooSlow }
 
   /// The value of the answer's `WWW-Authenticate` header, if it has one (RFC 9110 §11.6.1, RFC 6750).
   public var challenge: String? { self == .unauthorized ? "Bearer realm=\"ledgerd\"" : nil }

@@ -6,6 +6,7 @@
 // - The daemon's user and root may do everything; then the first rule that names the caller decides alone; then the
 //   socket's group may append and read. Nobody else may do anything.
 // - A refusal is logged, without personal data, and at a bounded rate; every one is counted.
+// - Rules and tokens may be replaced while requests are answered: each request is judged by those of one moment.
 // - Whether a token is right takes the same time however much of it is (all hashes are compared, in constant time).
 
 import Crypto
@@ -13,6 +14,7 @@ public import LedgerCore
 import LedgerHTTP
 public import Logging
 import NIOCore
+import Synchronization
 import Unix
 
 /// Who may do what.
@@ -69,6 +71,28 @@ public struct Access: Sendable {
     }
   }
 
+  /// What an administrator grants: what may change while the daemon runs.
+  public struct Grants: Sendable, Equatable {
+    /// The first that names a caller decides.
+    public var rules: [Rule]
+    /// Who may call on TCP.
+    public var tokens: [Token]
+
+    /// Joins the parts.
+    public init(rules: [Rule] = [], tokens: [Token] = []) {
+      self.rules = rules
+      self.tokens = tokens
+    }
+  }
+
+  /// The grants in force.
+  private final class Current: Sendable {
+    let grants: Mutex<Grants>
+    let version = Atomic<Int>(0)
+
+    init(_ grants: Grants) { self.grants = Mutex(grants) }
+  }
+
   /// What a connection says about who calls.
   enum Identity: Sendable, Equatable {
     /// The kernel says who.
@@ -78,12 +102,11 @@ public struct Access: Sendable {
   }
 
   private let administrators: Set<UInt32>
-  private let rules: [Rule]
+  private let current: Current
   /// The group that the socket is given to.
   let socketGroup: UInt32
   /// The socket's permissions: who may connect at all.
   let socketMode: UInt32
-  private let tokens: [Token]
   private let hosts: Set<String>
   /// Refusals so far, and their lines in the log.
   let refusals: RefusalLog
@@ -104,17 +127,31 @@ public struct Access: Sendable {
     hosts: [String] = [], logger: Logger
   ) {
     self.administrators = administrators
-    self.rules = rules
+    current = Current(Grants(rules: rules, tokens: tokens))
     self.socketGroup = socketGroup
     self.socketMode = socketMode
-    self.tokens = tokens
     self.hosts = Set(["localhost", "127.0.0.1", "::1"] + hosts.map { $0.lowercased() })
     refusals = RefusalLog(logger: logger)
   }
 
+  // MARK: Changing
+
+  /// The grants in force.
+  public var grants: Grants { current.grants.withLock { $0 } }
+
+  /// Puts other grants in force, for every request that begins from now on. A stream that is under way goes on as it was
+  /// admitted.
+  public func replace(_ grants: Grants) {
+    current.grants.withLock { $0 = grants }
+    current.version.add(1, ordering: .releasing)
+  }
+
+  /// Moves when grants are replaced: whoever keeps a principal asks again.
+  var version: Int { current.version.load(ordering: .acquiring) }
+
   // MARK: Identifying
 
-  /// Who is at the other end of a connection. Call it once a connection, on its event loop.
+  /// Who is at the other end of a connection, by the grants in force. Call it on the connection's event loop.
   ///
   /// - Returns: ``Identity/network`` if it is no Unix socket.
   func identity(of channel: any Channel) throws -> Identity {
@@ -129,7 +166,7 @@ public struct Access: Sendable {
   func principal(of peer: PeerCredentials) -> Principal {
     let name = "uid:\(peer.user)"
     if administrators.contains(peer.user) { return Principal(name: name, user: peer.user, roles: .admin) }
-    if let rule = rules.first(where: { $0.isAbout(peer) }) {
+    if let rule = grants.rules.first(where: { $0.isAbout(peer) }) {
       return Principal(name: name, user: peer.user, roles: rule.roles, sources: rule.sources)
     }
     return Principal(name: name, user: peer.user, roles: peer.isMember(of: socketGroup) ? [.append, .read] : [])
@@ -139,7 +176,7 @@ public struct Access: Sendable {
   private func principal(bearing text: some StringProtocol) -> Principal? {
     let digest = Array(SHA256.hash(data: Array(text.utf8)))
     var found: Token?
-    for token in tokens where Self.areEqual(token.digest, digest) { found = token }
+    for token in grants.tokens where Self.areEqual(token.digest, digest) { found = token }
     return found.map { Principal(name: "token:" + $0.name, roles: $0.roles, sources: $0.sources) }
   }
 

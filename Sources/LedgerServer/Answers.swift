@@ -71,6 +71,7 @@ extension Response {
     var headers = extra
     headers[.contentType] = MediaType.problem
     if problem.code.carriesRetryAfter { headers[.retryAfter] = "1" }
+    if problem.code.endsConnection { headers[.connection] = "close" }
     if let challenge = problem.code.challenge { headers[.wwwAuthenticate] = challenge }
     self.init(
       status: .init(code: problem.code.status), headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: problem.encoded())))
@@ -93,12 +94,9 @@ extension AppendError {
   /// What a client is told.
   var problem: Problem {
     switch self {
-    case .conflict(let conflicts):
+    case .events(let refusals):
       Problem(
-        .idConflict, description,
-        errors: conflicts.map {
-          .init(index: $0.index, code: .idConflict, detail: "its source and id are taken by other content \($0.place)")
-        })
+        refusals[0].reason.code, description, errors: refusals.map { .init(index: $0.index, code: $0.reason.code, detail: $0.detail) })
     case .wrongRevision(let expected, let actual):
       Problem(.wrongRevision, description, members: Self.members(expected, actual))
     case .severalStreams: Problem(.invalidRequest, description)
@@ -116,6 +114,16 @@ extension AppendError {
     if case .exactly(let revision) = expected { members.append(.init("expected", Int64(revision))) }
     if let actual { members.append(.init("actual", Int64(actual))) }
     return members
+  }
+}
+
+extension EventRefusal.Reason {
+  /// The code that stands for it.
+  var code: ErrorCode {
+    switch self {
+    case .conflict: .idConflict
+    case .schema: .schema
+    }
   }
 }
 
@@ -147,6 +155,7 @@ extension Problem {
         case .unknownProjection, .unknownQuery, .noRebuild: .notFound
         case .rebuilding, .rebuildInProgress, .rebuildRequired: .rebuilding
         case .busy, .stopped: .busy
+        case .diskFull: .diskFull
         case .storage: .internal
         }
       self.init(code, error.description)

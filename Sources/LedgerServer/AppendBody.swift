@@ -44,13 +44,12 @@ struct EventName: Sendable {
 struct ParsedBatch: Sendable {
   var batch: EventBatch
   var names: [EventName] = []
-  /// What the log will not take, if the request has that set aside.
-  var aside: AsideEvents?
+  /// How many events of the request came before.
+  var firstIndex = 0
 
-  /// How many events there are, with those that are set aside.
-  var count: Int { batch.count + (aside?.events.count ?? 0) }
-
-  func prefix(_ count: Int) -> ParsedBatch { ParsedBatch(batch: batch.prefix(count), names: Array(names.prefix(count))) }
+  func prefix(_ count: Int) -> ParsedBatch {
+    ParsedBatch(batch: batch.prefix(count), names: Array(names.prefix(count)), firstIndex: firstIndex)
+  }
 }
 
 /// Turns bodies into batches.
@@ -58,17 +57,12 @@ struct AppendBody: Sendable {
   let limits: ServerLimits
   let readers: ReaderPool
   let wantsNames: Bool
-  /// Whether events that break their schema are kept for the quarantine instead of being refused.
+  /// Whether events that the log does not take go into quarantine, and the others are appended.
   var setsAside = false
-
-  /// An empty batch with what it needs to set events aside.
-  func begin(_ batch: EventBatch, firstIndex: Int = 0) -> ParsedBatch {
-    ParsedBatch(batch: batch, aside: setsAside ? AsideEvents(firstIndex: firstIndex) : nil)
-  }
 
   /// Parses one structured event.
   func single(_ bytes: RawSpan, into batch: EventBatch) throws(Problem) -> ParsedBatch {
-    var parsed = begin(batch)
+    var parsed = ParsedBatch(batch: batch)
     try readers.withReader(keepUpTo: bytes.byteCount) { (pooled) throws(Problem) in
       let root = try wholeRoot(of: bytes, pooled)
       do throws(EventError) {
@@ -82,7 +76,7 @@ struct AppendBody: Sendable {
 
   /// Parses a JSON array of events. Every bad event is listed; the first one's code decides.
   func array(_ bytes: RawSpan, into batch: EventBatch) throws(Problem) -> ParsedBatch {
-    var parsed = begin(batch)
+    var parsed = ParsedBatch(batch: batch)
     try readers.withReader(keepUpTo: bytes.byteCount) { (pooled) throws(Problem) in
       let root = try wholeRoot(of: bytes, pooled)
       guard pooled.reader.kind(of: root) == .array else {
@@ -105,7 +99,7 @@ struct AppendBody: Sendable {
         index += 1
         element = pooled.reader.next(after: event, in: root)
       }
-      if !errors.isEmpty { throw problem(errors) }
+      if !errors.isEmpty { throw problem(setsAside ? errors : withBreaches(errors, of: parsed.batch, count)) }
     }
     return parsed
   }
@@ -155,15 +149,17 @@ struct AppendBody: Sendable {
     }
   }
 
+  /// Errors of a batch together with breaches of schemas among its other events. The log is not asked whether it has those:
+  /// the batch is refused in any case.
+  private func withBreaches(_ errors: [Problem.EventError], of batch: EventBatch, _ count: Int) -> [Problem.EventError] {
+    let bad = Set(errors.map(\.index))
+    let places = (0..<count).filter { !bad.contains($0) }
+    let breaches = batch.schemaBreaches.map { Problem.EventError(index: places[$0.index], code: .schema, detail: $0.detail) }
+    return (errors + breaches).sorted { $0.index < $1.index }
+  }
+
   private func add(_ event: JSONNode, _ pooled: PooledReader, to parsed: inout ParsedBatch) throws(EventError) {
-    let attributes: EventAttributes
-    do throws(EventError) {
-      attributes = try parsed.batch.add(event, of: pooled.reader)
-    } catch {
-      guard error.kind == .schema, parsed.aside != nil else { throw error }
-      return parsed.setAside(event, of: pooled.reader, because: error, wantsName: wantsNames)
-    }
-    parsed.aside?.noteAdded()
+    let attributes = try parsed.batch.add(event, of: pooled.reader)
     if wantsNames {
       parsed.names.append(
         EventName(source: pooled.reader.string(of: attributes.source), id: pooled.reader.string(of: attributes.id)))

@@ -22,6 +22,12 @@ struct AppendRoute: Sendable {
 
   enum Receipts: Equatable, Sendable { case none, all, stream }
 
+  /// True if a request's body may be a stream, whose lines are seen to here and which as a whole has all the time.
+  static func takesStream(_ request: HTTPRequest) -> Bool {
+    request.method == .post && request.path?.hasPrefix("/v1/events") == true
+      && request.headerFields[.contentType].map(MediaType.essence(of:)) == MediaType.ndjson
+  }
+
   func handle(_ request: Request, _ context: LedgerContext) async throws -> Response {
     let parameters = try Parameters(request, allowed: ["atomic", "receipts", "onInvalid"])
     let receipts: Receipts =
@@ -120,7 +126,10 @@ struct AppendRoute: Sendable {
     var collected: [UInt8] = []
     var decoder = try ContentDecoder(request.headers, byteCountMax: limits.requestByteCountMax)
     let share = bodies.share()
+    let end = ContinuousClock.now + .seconds(limits.bodySecondsMax)
     for try await buffer in request.body {
+      // Of a body that may be a stream, nobody else sees how slowly it comes.
+      if Self.takesStream(request.head), ContinuousClock.now > end { throw Problem.slowBody(limits) }
       try decoder.decode(Array(buffer.readableBytesView), into: &collected)
       guard share.grow(to: collected.count, of: limits.bodiesByteCountMax) else {
         throw Problem(.busy, "too many large requests are being received; retry soon, or send a stream of type \(MediaType.ndjson)")

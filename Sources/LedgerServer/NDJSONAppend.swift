@@ -25,6 +25,8 @@ struct NDJSONAppend: Sendable {
   private struct Gatherer {
     var rest: [UInt8] = []
     var line = 0
+    /// When the first byte came of a line that is not whole; nil: none is here.
+    var lineSince: ContinuousClock.Instant?
     var parsed: ParsedBatch
     /// When the first event of `parsed` came.
     var since = ContinuousClock.now
@@ -35,7 +37,7 @@ struct NDJSONAppend: Sendable {
   }
 
   private func newBatch(firstIndex: Int = 0) -> ParsedBatch {
-    body.begin(route.log.makeBatch(door: .http, for: principal), firstIndex: firstIndex)
+    ParsedBatch(batch: route.log.makeBatch(door: .http, for: principal), firstIndex: firstIndex)
   }
 
   /// All lines as one batch, in one commit or not at all.
@@ -45,7 +47,7 @@ struct NDJSONAppend: Sendable {
       gatherer.line += 1
       try take(Array(line), &gatherer, consequence: "nothing was appended")
     }
-    let count = gatherer.parsed.count
+    let count = gatherer.parsed.batch.count
     guard count > 0 else { throw emptyStream }
     guard count <= body.limits.batchEventCountMax else {
       throw Problem(.batchTooLarge, "the request holds \(count) events; at most \(body.limits.batchEventCountMax) are taken in one commit")
@@ -53,7 +55,11 @@ struct NDJSONAppend: Sendable {
     if body.setsAside {
       return Response(json: try await route.appendSettingAside(gatherer.parsed, wantsReceipts: receipts == .all).encoded())
     }
-    return Response(json: try await route.append(gatherer.parsed, expected).encoded())
+    do throws(AppendError) {
+      return Response(json: try await route.append(gatherer.parsed, expected).encoded())
+    } catch .events(let refusals) {
+      throw problem(refusals[0], gatherer.lines, consequence: "nothing was appended")
+    }
   }
 
   func respond(to request: Request) async throws -> Response {
@@ -156,6 +162,7 @@ struct NDJSONAppend: Sendable {
         defer { progress.turn.give() }
         if let failure = progress.failure { throw failure }
         var bytes = buffer.readableBytesView
+        let linesBefore = progress.gatherer.line
         while !bytes.isEmpty {
           // A few compressed bytes can stand for very many: they are decoded, and taken, slice by slice.
           let slice = bytes.prefix(decoder.expands ? ContentDecoder.sliceByteCount : bytes.count)
@@ -163,6 +170,7 @@ struct NDJSONAppend: Sendable {
           try decoder.decodePiece(Array(slice), into: &progress.gatherer.rest)
           try await takeLines(&progress.gatherer, &progress.total, report)
         }
+        try await checkPace(&progress.gatherer, &progress.total, linesBefore, report)
         // Whoever reads receipts waits for them; others are better served by full groups.
         if receipts == .stream {
           try await flush(&progress.gatherer, &progress.total, report)
@@ -183,14 +191,30 @@ struct NDJSONAppend: Sendable {
       try await takeLines(&progress.gatherer, &progress.total, report)
     }
     let so = progress.total
-    let isAnyLine = so.appended + so.duplicates + (so.quarantined ?? 0) > 0 || progress.gatherer.parsed.count > 0
+    let isAnyLine = so.appended + so.duplicates + (so.quarantined ?? 0) > 0 || progress.gatherer.parsed.batch.count > 0
     try await flush(&progress.gatherer, &progress.total, report)
     guard isAnyLine else { throw emptyStream }
   }
 
+  /// Refuses a line that has been coming in for too long. A stream may be silent between its lines, within the idle time.
+  private func checkPace(
+    _ gatherer: inout Gatherer, _ total: inout Total, _ linesBefore: Int, _ report: (AppendAnswer) async throws -> Void
+  ) async throws {
+    let now = ContinuousClock.now
+    guard gatherer.line == linesBefore else {
+      gatherer.lineSince = gatherer.rest.isEmpty ? nil : now
+      return
+    }
+    let since = gatherer.lineSince ?? now
+    gatherer.lineSince = since
+    guard since.duration(to: now) > .seconds(body.limits.bodySecondsMax) else { return }
+    try await flush(&gatherer, &total, report)
+    throw Problem.slowLine(body.limits, line: gatherer.line + 1)
+  }
+
   /// Sees to it that what is gathered does not wait for longer than ``patience``. With the turn.
   private func setClock(_ progress: Progress) {
-    guard progress.gatherer.parsed.count > 0, !progress.isClockSet else { return }
+    guard progress.gatherer.parsed.batch.count > 0, !progress.isClockSet else { return }
     progress.isClockSet = true
     let rest = max(.zero, Self.patience - progress.gatherer.since.duration(to: .now))
     MultiThreadedEventLoopGroup.singleton.next().scheduleTask(in: TimeAmount(rest)) {
@@ -202,7 +226,7 @@ struct NDJSONAppend: Sendable {
     await progress.turn.take()
     defer { progress.turn.give() }
     progress.isClockSet = false
-    guard !progress.isOver, progress.failure == nil, progress.gatherer.parsed.count > 0 else { return }
+    guard !progress.isOver, progress.failure == nil, progress.gatherer.parsed.batch.count > 0 else { return }
     // What it was set for may be gone since, and others have come.
     guard progress.gatherer.since.duration(to: .now) >= Self.patience else { return setClock(progress) }
     do {
@@ -225,7 +249,7 @@ struct NDJSONAppend: Sendable {
         throw error
       }
       start = end + 1
-      if gatherer.parsed.count >= Self.groupEventCountMax || gatherer.parsed.batch.byteCount >= Self.groupByteCountMax {
+      if gatherer.parsed.batch.count >= Self.groupEventCountMax || gatherer.parsed.batch.byteCount >= Self.groupByteCountMax {
         try await flush(&gatherer, &total, report)
       }
     }
@@ -241,7 +265,7 @@ struct NDJSONAppend: Sendable {
   private func take(_ line: [UInt8], _ gatherer: inout Gatherer, consequence: String) throws(Problem) {
     guard line.contains(where: { $0 > 0x20 }) else { return }
     // A group is received when its first event is, however long the stream was silent before.
-    if gatherer.parsed.count == 0 {
+    if gatherer.parsed.batch.count == 0 {
       gatherer.parsed = newBatch(firstIndex: gatherer.eventCount)
       gatherer.since = .now
     }
@@ -254,9 +278,9 @@ struct NDJSONAppend: Sendable {
   }
 
   private func flush(_ gatherer: inout Gatherer, _ total: inout Total, _ report: (AppendAnswer) async throws -> Void) async throws {
-    guard gatherer.parsed.count > 0 else { return }
+    guard gatherer.parsed.batch.count > 0 else { return }
     var (parsed, lines) = (gatherer.parsed, gatherer.lines)
-    gatherer.eventCount += parsed.count
+    gatherer.eventCount += parsed.batch.count
     (gatherer.parsed, gatherer.lines) = (newBatch(), [])
     if body.setsAside { return try await flushSettingAside(parsed, lines, &total, report) }
     var problem: Problem?
@@ -264,13 +288,10 @@ struct NDJSONAppend: Sendable {
       let answer: AppendAnswer
       do throws(AppendError) {
         answer = try await route.append(parsed)
-      } catch .conflict(let conflicts) {
-        // The group was refused as a whole: what came before the first conflict is appended without it.
-        let (first, line) = (conflicts[0], lines[conflicts[0].index])
-        problem = Problem(
-          .idConflict,
-          "line \(line): its source and id are taken by other content \(first.place); send it under a new id, "
-            + "the lines before it stand", line: line)
+      } catch .events(let refusals) {
+        // The group was refused as a whole: what came before the first bad event is appended without it.
+        let first = refusals[0]
+        problem = self.problem(first, lines, consequence: "the lines before it stand")
         parsed = parsed.prefix(first.index)
         lines.removeLast(lines.count - first.index)
         continue
@@ -284,6 +305,12 @@ struct NDJSONAppend: Sendable {
       break
     }
     if let problem { throw problem }
+  }
+
+  /// The refusal of a line.
+  private func problem(_ refusal: EventRefusal, _ lines: [Int], consequence: String) -> Problem {
+    let line = lines[refusal.index]
+    return Problem(refusal.reason.code, "line \(line): \(refusal.detail); \(consequence)", line: line)
   }
 
   private func flushSettingAside(

@@ -91,7 +91,9 @@ struct ProjectionRoutes: Sendable {
   func rebuild(_ request: Request, _ context: LedgerContext) async throws -> Response {
     _ = try Parameters(request, allowed: [])
     guard let name = context.parameters.get("name") else { throw Problem(.notFound, "no projection is named") }
-    let generation = try engine.rebuild(name)
+    let engine = engine
+    // It makes a directory, which waits for the disk.
+    let generation = try await threads.runIfActive { try engine.rebuild(name) }
     var writer = JSONWriter()
     writer.beginObject()
     writer.member("name", name)

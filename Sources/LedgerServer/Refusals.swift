@@ -75,6 +75,31 @@ struct ProblemMiddleware: RouterMiddleware {
   }
 }
 
+extension Problem {
+  /// The head did not come in time.
+  static func slowHead(_ limits: ServerLimits) -> Problem {
+    Problem(
+      .tooSlow,
+      "the request's headers were not whole \(limits.headSecondsMax) seconds after its first byte (head-seconds-max); send them in one go")
+  }
+
+  /// The body did not come in time.
+  static func slowBody(_ limits: ServerLimits) -> Problem {
+    Problem(
+      .tooSlow,
+      "the request's body was not whole \(limits.bodySecondsMax) seconds after its headers (body-seconds-max), nothing was appended; send it "
+        + "faster, split it, or send a stream of type \(MediaType.ndjson), of which each line has that time")
+  }
+
+  /// A line of a stream did not come in time.
+  static func slowLine(_ limits: ServerLimits, line: Int) -> Problem {
+    Problem(
+      .tooSlow,
+      "line \(line) was not whole \(limits.bodySecondsMax) seconds after its first byte (body-seconds-max); the lines before it stand",
+      line: line)
+  }
+}
+
 /// What HTTP asks of a connection below its requests: whoever expects `100-continue` gets it (curl sends a large body
 /// only then, or a second later), and bytes that are no HTTP, or a head beyond the limits, are answered before the
 /// connection is closed. No route ever sees either.
@@ -87,6 +112,10 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
   /// Requests that are not answered yet: their answers come first, so then there is no place for another.
   private var waitingCount = 0
   private var isOver = false
+  /// True from an answer's head to its end.
+  private var hasBegunAnswer = false
+  /// The answer that is being written says that the connection ends with it.
+  private var endsConnection = false
 
   /// Heads that the parser has found so far.
   private(set) var headCount = 0
@@ -94,25 +123,45 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
   private(set) var isReading = false
   /// The length of the last request's body, if its head says so.
   private(set) var bodyByteCount: Int?
+  /// Since when the body has had its time; nil: it is a stream, and its route sees to it.
+  var bodySince: NIODeadline? { isStream && waitingCount > 0 ? nil : bodyStart }
+  private var bodyStart = NIODeadline.now()
+  private var isStream = false
   /// True while a request is not answered.
   var isAnswering: Bool { waitingCount > 0 }
   /// Called when a request has been read to its end, and when one has been answered.
   var onProgress: (() -> Void)?
 
+  /// The time of the body begins anew: we kept its sender waiting.
+  func restartBodyTime() { bodyStart = .now() }
+
+  /// Ends what this connection says.
+  ///
+  /// - Returns: True if the place for an answer is free: what is coming in has none yet, and no request before is owed one.
+  func giveUp() -> Bool {
+    defer { isOver = true }
+    return waitingCount == (isReading ? 1 : 0) && !hasBegunAnswer && !isOver
+  }
+
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    if case .head(let head) = unwrapInboundIn(data) {
+    switch unwrapInboundIn(data) {
+    case .head(let head):
       headCount += 1
       isReading = true
+      bodyStart = .now()
+      isStream = AppendRoute.takesStream(head)
       bodyByteCount = head.headerFields[.transferEncoding] == nil ? head.headerFields[.contentLength].flatMap { Int($0) } : nil
       if waitingCount == 0, head.headerFields[.expect]?.lowercased() == "100-continue" {
         context.writeAndFlush(wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
       }
       waitingCount += 1
+      context.fireChannelRead(data)
+    case .body: context.fireChannelRead(data)
+    case .end:
+      isReading = false
+      context.fireChannelRead(data)
+      onProgress?()
     }
-    guard case .end = unwrapInboundIn(data) else { return context.fireChannelRead(data) }
-    isReading = false
-    context.fireChannelRead(data)
-    onProgress?()
   }
 
   func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
@@ -120,10 +169,28 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
       promise?.fail(ChannelError.ioOnClosedChannel)
       return
     }
-    guard case .end = unwrapOutboundIn(data) else { return context.write(data, promise: promise) }
-    waitingCount -= 1
-    context.write(data, promise: promise)
-    onProgress?()
+    switch unwrapOutboundIn(data) {
+    case .head(let head):
+      hasBegunAnswer = head.status.kind != .informational
+      endsConnection = hasBegunAnswer && head.headerFields[.connection] == "close"
+      context.write(data, promise: promise)
+    case .body: context.write(data, promise: promise)
+    case .end:
+      hasBegunAnswer = false
+      waitingCount -= 1
+      // What is left of a refused stream is a body like any other.
+      if isStream, isReading { bodyStart = .now() }
+      guard endsConnection else {
+        context.write(data, promise: promise)
+        onProgress?()
+        return
+      }
+      isOver = true
+      let closing = NIOLoopBound(context, eventLoop: context.eventLoop)
+      let written = promise ?? context.eventLoop.makePromise()
+      written.futureResult.whenComplete { _ in closing.value.close(promise: nil) }
+      context.write(data, promise: written)
+    }
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {

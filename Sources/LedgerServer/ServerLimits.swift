@@ -15,6 +15,10 @@ public struct ServerLimits: Sendable, Equatable {
   public var headerByteCountMax = 16 << 10
   /// Seconds without a byte after which a connection is closed.
   public var idleSeconds = 60
+  /// Seconds from a request's first byte to the end of its headers.
+  public var headSecondsMax = 20
+  /// Seconds from the end of a request's headers to the end of its body; of a stream, from a line's first byte to its end.
+  public var bodySecondsMax = 120
   /// Connections at once.
   public var connectionCountMax = 1_024
   /// Seconds that a read waits for `atLeast`.

@@ -3,111 +3,80 @@
 //
 // Invariants:
 // - Nothing is acknowledged before it is on the disk, in the log or in quarantine.
+// - The log says what it does not take: what it has already is a duplicate, and is not set aside.
 // - What is set aside is set aside before the rest is appended; if that is refused, it is taken back, unless nobody knows
 //   whether the commit happened. Repeating the request is safe in any case.
 
 import EventLog
-import JSON
 import LedgerCore
 import LedgerHTTP
 import NIOPosix
 
-/// The events of a request that the log does not take, and where the others stood in it.
-struct AsideEvents: Sendable {
-  /// Where the request's next event stands, from 0.
-  private var nextIndex: Int
-  /// Where each event of the batch stood.
-  private(set) var indexes: [Int] = []
-  fileprivate(set) var events: [SetAside] = []
-  /// The names of `events`, if they are wanted.
-  fileprivate(set) var names: [EventName] = []
+/// A batch whose refused events leave it, one after another.
+private struct Sieve {
+  private(set) var parsed: ParsedBatch
+  /// Where each event of the batch stood in its request.
+  private var indexes: [Int]
 
-  /// - Parameter firstIndex: How many events of the request came before.
-  init(firstIndex: Int) { nextIndex = firstIndex }
-
-  mutating func noteAdded() {
-    indexes.append(nextIndex)
-    nextIndex += 1
+  init(_ parsed: ParsedBatch) {
+    self.parsed = parsed
+    indexes = Array(parsed.firstIndex..<parsed.firstIndex + parsed.batch.count)
   }
 
-  fileprivate mutating func takeIndex() -> Int {
-    defer { nextIndex += 1 }
-    return nextIndex
-  }
-
-  fileprivate mutating func removeIndexes(_ removed: Set<Int>) {
-    indexes = indexes.enumerated().filter { !removed.contains($0.offset) }.map(\.element)
-  }
-}
-
-extension ParsedBatch {
-  /// Keeps an event that breaks its schema.
-  mutating func setAside(_ event: JSONNode, of json: borrowing JSONReader, because error: EventError, wantsName: Bool) {
-    guard var kept = aside else { return }
-    kept.events.append(
-      SetAside(index: kept.takeIndex(), bytes: EventBatch.storedBytes(of: event, in: json), reason: .schema, detail: error.message))
-    if wantsName, let source = json.member("source", of: event), let id = json.member("id", of: event) {
-      kept.names.append(EventName(source: json.string(of: source), id: json.string(of: id)))
-    }
-    aside = kept
-  }
-
-  /// Takes the events out of the batch whose ids are taken.
+  /// Takes events out of the batch that the log does not take.
   ///
   /// - Returns: Them, and their names if they are wanted.
-  fileprivate mutating func takeOut(_ conflicts: [Conflict]) -> (events: [SetAside], names: [EventName]) {
-    guard var kept = aside else { return ([], []) }
-    let events = conflicts.map { conflict in
+  mutating func takeOut(_ refusals: [EventRefusal]) -> (events: [SetAside], names: [EventName]) {
+    let events = refusals.map { refusal in
       SetAside(
-        index: kept.indexes[conflict.index], bytes: batch.eventBytes(at: conflict.index), reason: .conflict,
-        detail: "its source and id are taken by other content \(conflict.place)")
+        index: indexes[refusal.index], bytes: parsed.batch.eventBytes(at: refusal.index), reason: SetAside.Reason(refusal.reason),
+        detail: refusal.detail)
     }
-    let removed = Set(conflicts.map(\.index))
-    let taken = names.isEmpty ? [] : conflicts.map { names[$0.index] }
-    kept.removeIndexes(removed)
-    if !names.isEmpty { names = names.enumerated().filter { !removed.contains($0.offset) }.map(\.element) }
-    batch = batch.removing(removed)
-    aside = kept
-    return (events, taken)
+    let names = parsed.names.isEmpty ? [] : refusals.map { parsed.names[$0.index] }
+    let removed = Set(refusals.map(\.index))
+    func remaining<Element>(_ elements: [Element]) -> [Element] {
+      elements.enumerated().filter { !removed.contains($0.offset) }.map(\.element)
+    }
+    indexes = remaining(indexes)
+    parsed.names = remaining(parsed.names)
+    parsed.batch = parsed.batch.removing(removed)
+    return (events, names)
   }
 }
 
 extension AppendRoute {
   /// Sets aside what must be, appends the rest, and shapes the answer.
   func appendSettingAside(_ parsed: ParsedBatch, wantsReceipts: Bool) async throws(Problem) -> AppendAnswer {
-    var parsed = parsed
-    var waiting = (events: parsed.aside?.events ?? [], names: parsed.aside?.names ?? [])
+    var sieve = Sieve(parsed)
     var receipts: [QuarantineReceipt] = []
     var isNew: [UInt64] = []
     var count = 0
     while true {
-      if !waiting.events.isEmpty {
+      var answer: AppendAnswer
+      do throws(AppendError) {
+        answer =
+          sieve.parsed.batch.count > 0
+          ? try await append(sieve.parsed)
+          : AppendAnswer(appended: 0, duplicates: 0, erased: 0, first: nil, last: nil, head: Int64(log.head))
+      } catch .events(let refusals) {
+        // The log refused the batch as a whole, so nothing of it is there yet.
+        let (events, names) = sieve.takeOut(refusals)
         let numbers: [(number: UInt64, isNew: Bool)]
         do throws(QuarantineError) {
-          numbers = try await onThread { [waiting, parsed] () throws(QuarantineError) in
-            try log.quarantine.add(waiting.events, of: parsed.batch)
+          numbers = try await onThread { [log, batch = sieve.parsed.batch] () throws(QuarantineError) in
+            try log.quarantine.add(events, of: batch)
           }
         } catch {
           throw await takingBack(isNew, error.problem)
         }
         count += numbers.count
         isNew += numbers.filter(\.isNew).map(\.number)
-        for (place, event) in waiting.events.enumerated() where wantsReceipts {
+        for (place, event) in events.enumerated() where wantsReceipts {
           receipts.append(
             QuarantineReceipt(
-              index: event.index, source: waiting.names[place].source, id: waiting.names[place].id,
-              number: Int64(numbers[place].number), code: event.reason.code, detail: event.detail))
+              index: event.index, source: names[place].source, id: names[place].id, number: Int64(numbers[place].number),
+              code: event.reason.code, detail: event.detail))
         }
-      }
-      var answer: AppendAnswer
-      do throws(AppendError) {
-        answer =
-          parsed.batch.count > 0
-          ? try await append(parsed)
-          : AppendAnswer(appended: 0, duplicates: 0, erased: 0, first: nil, last: nil, head: Int64(log.head))
-      } catch .conflict(let conflicts) {
-        // The log refused the batch as a whole, so nothing of it is there yet.
-        waiting = parsed.takeOut(conflicts)
         continue
       } catch {
         throw await takingBack(isNew, error.problem)
@@ -153,6 +122,14 @@ extension AppendRoute {
 }
 
 extension SetAside.Reason {
+  /// The reason that the log gave.
+  fileprivate init(_ reason: EventRefusal.Reason) {
+    switch reason {
+    case .schema: self = .schema
+    case .conflict: self = .conflict
+    }
+  }
+
   /// The code that the event would have been refused with.
   var code: ErrorCode {
     switch self {

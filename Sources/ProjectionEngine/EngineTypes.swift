@@ -27,8 +27,8 @@ public struct EngineOptions: Sendable {
   public var readerQueueCountMax = 1_024
   /// The pause after a first failure; it doubles up to ``retryDelayMax``.
   public var retryDelayMin: Duration = .milliseconds(100)
-  /// The longest pause between two tries.
-  public var retryDelayMax: Duration = .seconds(30)
+  /// The longest pause between two tries: how much later than the disk a projection is well again.
+  public var retryDelayMax: Duration = .seconds(3)
   /// The engine behaves as if the log ended here: for tests, and to see a digest as of a position.
   public var positionMax: Position = .max
   /// Commits do not wait for the disk: for tests.
@@ -58,6 +58,8 @@ public enum EngineError: Error, Equatable, Sendable, CustomStringConvertible {
   case noRebuild(String)
   /// The rebuild cannot be cancelled: the live generation cannot be folded any further.
   case rebuildRequired(String)
+  /// There is no room for it; the text is the files'. Make room and ask again.
+  case diskFull(String)
   /// The files answered with an error; the text is theirs.
   case storage(String)
 
@@ -72,9 +74,15 @@ public enum EngineError: Error, Equatable, Sendable, CustomStringConvertible {
     case .rebuildInProgress(let name): "projection \(name) is being rebuilt already; wait until that rebuild is done"
     case .noRebuild(let name): "projection \(name) is not being rebuilt"
     case .rebuildRequired(let name): "projection \(name) needs this rebuild: its live generation cannot go on"
+    case .diskFull(let text): "the disk is full; make room and try again (\(text))"
     case .storage(let text): text
     }
   }
+
+  init(_ failure: WorkerFailure) {
+    self = failure.kind == .diskFull ? .diskFull(failure.text) : .storage(failure.text)
+  }
+  init(_ failure: StorageFailure) { self.init(WorkerFailure(failure)) }
 }
 
 /// What a worker is doing.

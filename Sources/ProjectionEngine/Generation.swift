@@ -16,6 +16,8 @@ struct StorageFailure: Error, Equatable, Sendable {
   enum Kind: Equatable, Sendable {
     /// May pass: try again.
     case passing
+    /// There is no room: try again.
+    case diskFull
     /// The map is full: grow it and fold again.
     case mapFull
     /// The environment must be opened again before anything else works.
@@ -39,12 +41,13 @@ struct StorageFailure: Error, Equatable, Sendable {
       switch error.kind {
       case .mapFull: .mapFull
       case .panic: .reopen
+      case .diskFull: .diskFull
       case .corrupted, .foreignFile: .damaged
       default: .passing
       }
   }
 
-  init(_ error: FileError) { self.init(.passing, error.description) }
+  init(_ error: FileError) { self.init(error.isDiskFull ? .diskFull : .passing, error.description) }
 }
 
 /// An open generation.

@@ -176,7 +176,7 @@ public final class ProjectionEngine: Sendable {
           try session.forEachRow(body, isStopping: { worker.isEnding })
           continuation.resume(returning: .success((session.state, session.generation.number)))
         } catch {
-          continuation.resume(returning: .failure(worker.isEnding ? .stopped : .storage(error.text)))
+          continuation.resume(returning: .failure(worker.isEnding ? .stopped : EngineError(error)))
         }
       }
       if !isTaken { continuation.resume(returning: .failure(.stopped)) }
@@ -191,7 +191,7 @@ public final class ProjectionEngine: Sendable {
     do throws(StorageFailure) {
       return try live.parked(after: position, countMax: countMax)
     } catch {
-      throw .storage(error.text)
+      throw EngineError(error)
     }
   }
 

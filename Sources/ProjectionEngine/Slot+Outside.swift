@@ -28,7 +28,7 @@ extension Slot {
         return .failure(error)
       }
     } catch {
-      return .failure(EngineError.storage(error.text))
+      return .failure(EngineError(error))
     }
   }
 

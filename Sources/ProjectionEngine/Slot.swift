@@ -295,11 +295,17 @@ final class Slot: Sendable {
       guard state.rebuildWorker == nil else { throw .rebuildInProgress(name) }
       do throws(WorkerFailure) {
         let number = try createDirectory()
-        try point(.building, to: number)
+        do throws(WorkerFailure) {
+          try point(.building, to: number)
+        } catch {
+          // Nobody would ever fill it, and whoever asks again makes another one.
+          try removeDirectory(number)
+          throw error
+        }
         startRebuild(number, &state)
         return number
       } catch {
-        throw .storage(error.text)
+        throw EngineError(error)
       }
     }
   }
@@ -316,7 +322,7 @@ final class Slot: Sendable {
         startRebuild(number, &state)
         return true
       } catch {
-        throw .storage(error.text)
+        throw EngineError(error)
       }
     }
   }
@@ -345,7 +351,7 @@ final class Slot: Sendable {
       try point(.building, to: nil)
       try removeDirectory(number)
     } catch {
-      throw .storage(error.text)
+      throw EngineError(error)
     }
   }
 

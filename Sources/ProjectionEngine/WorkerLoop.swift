@@ -14,6 +14,8 @@ final class WorkerLoop {
   /// False until the head was reached once: until then batches are large.
   private var hasCaughtUp = false
   private var retryDelay: Duration
+  /// True from a failure until something works: what fails again and again is shown as failed, and told once.
+  private var isRetrying = false
   /// An event to set aside instead of folding it, found in the batch before.
   private var parking: ParkedEvent?
   private var parkingUnits: [UInt64: String] = [:]
@@ -45,6 +47,7 @@ final class WorkerLoop {
         do throws(WorkerFailure) {
           try step(pulse)
           retryDelay = options.retryDelayMin
+          isRetrying = false
         } catch {
           recover(from: error)
         }
@@ -97,6 +100,7 @@ final class WorkerLoop {
   private var lastState = ProjectionState.starting
 
   private func setState(_ state: ProjectionState) {
+    if isRetrying, case .catchingUp = state { return }
     worker.control.signal { $0.progress.state = state }
     noteState()
   }
@@ -130,6 +134,7 @@ final class WorkerLoop {
       return
     }
     setState(.failed(failure.text))
+    isRetrying = true
     markOpened()
     if isRebuild { releaseLive() }
     let generation = session?.generation
@@ -215,10 +220,12 @@ final class WorkerLoop {
       if try !slot.resumeRebuild() { _ = try slot.beginRebuild() }
     } catch {
       // One is under way already, or the engine stops, or the disk refuses: then this worker looks again.
-      if case .storage(let text) = error {
-        setState(.failed(text))
+      switch error {
+      case .storage, .diskFull:
+        setState(.failed(error.description))
         pause(retryDelay)
         worker.control.signal { $0.isHeld = false }
+      default: break
       }
     }
   }

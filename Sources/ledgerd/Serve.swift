@@ -43,13 +43,17 @@ struct Serve: AsyncParsableCommand {
       logger.warning("a variable looks like a setting and is none", metadata: ["variable": "\(name)"])
     }
     signal(SIGPIPE, SIG_IGN)
+    // Until the reloader listens to it.
+    signal(SIGHUP, SIG_IGN)
     // Whatever is created is for the owner and, in the socket's case, its group.
     umask(0o007)
     Descriptors.raiseLimit()
     do {
-      try await Daemon(configuration: configuration, logger: logger).run()
+      try await Daemon(configuration: configuration, logger: logger, reread: options.reread).run()
     } catch let errors as ConfigurationErrors {
       throw Complaint.usage(errors)
+    } catch let error as Preflight.Shortage {
+      throw stop(error.description, logger)
     } catch let error as LogError {
       throw stop(error.description, logger)
     } catch let error as ServerError {
@@ -84,10 +88,15 @@ struct Serve: AsyncParsableCommand {
 private struct Daemon {
   let configuration: Configuration
   let logger: Logger
+  /// Reads the configuration again, from where it came.
+  let reread: @Sendable () throws(ConfigurationErrors) -> LoadedConfiguration
   let environment = ProcessInfo.processInfo.environment
 
   func run() async throws {
     guard let data = configuration.data else { preconditionFailure("a configuration without data is refused when it is read") }
+    try Preflight(configuration, data: data, projectionCount: allProjections().count)
+      .check(
+        addressSpaceByteCountMax: ProcessLimits.addressSpaceByteCountMax, descriptorCountMax: ProcessLimits.descriptorCountMax)
     let inherited = try Systemd.inheritedSockets(environment)
     let access = try configuration.makeAccess(
       inheritedSocketGroup: try inherited.first { !$0.path.isEmpty }.map { try Accounts.group(ofFile: $0.path) }, logger: logger)
@@ -102,6 +111,10 @@ private struct Daemon {
     var services: [ServiceGroupConfiguration.ServiceConfiguration] = [
       .init(service: LogService(log: log)), .init(service: EngineService(engine: engine)),
     ]
+    services.append(
+      .init(
+        service: Reloader(reread: reread, running: configuration, access: access, environment: environment, logger: logger),
+        successTerminationBehavior: .ignore))
     if let interval = Systemd.watchdogInterval(environment) {
       services.append(
         .init(
@@ -217,7 +230,7 @@ private struct EngineService: Service {
 }
 
 /// Runs something that blocks away from the cooperative pool.
-private func onThread(_ name: String, _ body: @escaping @Sendable () -> Void) async {
+func onThread(_ name: String, _ body: @escaping @Sendable () -> Void) async {
   await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
     _ = NamedThread(name: name) {
       body()

@@ -147,21 +147,32 @@ struct ManifestError: Error {
 
 /// The targets that the manifest declares.
 ///
-/// `dump-package` reads the manifest only: it resolves nothing, so it needs no network; and it works in a scratch folder of its own,
-/// since `swift test` holds the lock on the package's.
+/// `dump-package` reads the manifest only: it resolves nothing, so it needs no network. It works in a scratch folder of its own,
+/// since `swift test` holds the lock on the package's, and without the user's caches, whose lock any other build may hold.
 func declaredTargets(root: URL) throws -> [Target] {
   let scratch = FileManager.default.temporaryDirectory.appending(path: "walls-\(UUID().uuidString)")
   let command = Process()
   command.executableURL = URL(filePath: "/usr/bin/env")
-  command.arguments = ["swift", "package", "--package-path", root.path, "--scratch-path", scratch.path, "dump-package"]
+  let folder = { (name: String) in scratch.appending(path: name).path }
+  command.arguments = [
+    "swift", "package", "--package-path", root.path, "--scratch-path", folder("build"), "--cache-path", folder("cache"), "--config-path",
+    folder("configuration"), "--security-path", folder("security"), "--manifest-cache", "none", "dump-package",
+  ]
+  // A file, not a second pipe: nobody would read it while the first one is read.
+  try FileManager.default.createDirectory(at: scratch, withIntermediateDirectories: true)
+  defer { _ = Result { try FileManager.default.removeItem(at: scratch) } }
+  let errors = scratch.appending(path: "errors")
+  try Data().write(to: errors)
   let output = Pipe()
   command.standardOutput = output
-  command.standardError = FileHandle.nullDevice
+  command.standardError = try FileHandle(forWritingTo: errors)
   try command.run()
   let json = output.fileHandleForReading.readDataToEndOfFile()
   command.waitUntilExit()
-  if FileManager.default.fileExists(atPath: scratch.path) { try FileManager.default.removeItem(at: scratch) }
-  guard command.terminationStatus == 0 else { throw ManifestError(message: "swift package dump-package failed") }
+  guard command.terminationStatus == 0 else {
+    let said = try String(contentsOf: errors, encoding: .utf8)
+    throw ManifestError(message: "swift package dump-package ended with \(command.terminationStatus): \(said)")
+  }
   return try targets(ofManifest: json)
 }
 

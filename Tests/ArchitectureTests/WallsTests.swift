@@ -122,12 +122,15 @@ func mismatches(_ target: Target, _ files: [SourceFile], executables: Set<String
 
   init() throws {
     root = try packageRoot()
-    targets = try Self.declared.get()
-    files = try sourceFiles(of: targets, root: root)
+    (targets, files) = try Self.declared.get()
   }
 
-  /// Asked once: it takes a second.
-  private static let declared = Result { try declaredTargets(root: packageRoot()) }
+  /// Asked and read once: it takes seconds.
+  private static let declared = Result {
+    let root = try packageRoot()
+    let targets = try declaredTargets(root: root)
+    return (targets, try sourceFiles(of: targets, root: root))
+  }
 
   @Test func `a target imports what its manifest declares, and declares what it imports`() {
     let executables = Set(targets.filter { $0.type == "executable" }.map(\.name))

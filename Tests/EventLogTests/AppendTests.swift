@@ -73,9 +73,8 @@ struct AppendTests {
     do {
       try await subject.append([event("new"), event("a", data: "1"), event("b", data: "1")])
       Issue.record("the batch was taken")
-    } catch AppendError.conflict(let conflicts) {
-      #expect(conflicts.map(\.index) == [1, 2])
-      #expect(conflicts.map(\.position) == [1, 2])
+    } catch AppendError.events(let conflicts) {
+      #expect(conflicts == [EventRefusal(index: 1, reason: .conflict(1)), EventRefusal(index: 2, reason: .conflict(2))])
     }
     #expect(subject.log.head == 2)
     let result = try await subject.append([event("new")])

@@ -67,6 +67,33 @@ struct RecoveryTests {
     second.log.close()
   }
 
+  @Test func `a log is not opened with segments of another size than it was made with, and says which`() async throws {
+    let directory = TemporaryDirectory()
+    let first = try LogUnderTest(directory, segmentPositionCount: 512)
+    try await first.append((0..<500).map { event("a\($0)") })
+    first.log.close()
+    // One segment, which is not full: that it will be larger changes nothing.
+    try LogUnderTest(directory, segmentPositionCount: 1_024).log.close()
+    #expect(throws: LogError.otherSegmentSize(found: nil, configured: 256)) { try LogUnderTest(directory, segmentPositionCount: 256) }
+    let second = try LogUnderTest(directory, segmentPositionCount: 512)
+    try await second.append((0..<100).map { event("b\($0)") })
+    second.log.close()
+    for size: UInt64 in [256, 1_024] {
+      let error = #expect(throws: LogError.otherSegmentSize(found: 512, configured: size)) {
+        try LogUnderTest(directory, segmentPositionCount: size)
+      }
+      #expect(error?.description.contains("set it to 512") == true)
+    }
+    let third = try LogUnderTest(directory, segmentPositionCount: 512)
+    #expect(try third.read().map(\.position) == Array(1...600))
+    third.log.close()
+    // A segment that is gone is another matter.
+    try Files.removeTree(directory.path + "/log/00000000000000000001")
+    #expect(throws: LogError.damaged(position: 513, "the segment before it is missing")) {
+      try LogUnderTest(directory, segmentPositionCount: 512)
+    }
+  }
+
   @Test func `the later half of a group whose earlier half was lost is removed at the next start`() async throws {
     let directory = TemporaryDirectory()
     let first = try LogUnderTest(directory, segmentPositionCount: 256)

@@ -193,6 +193,29 @@ private let ways: [(name: String, sent: @Sendable (String) -> Sent)] = [
   ("escaped", { .post(event(freshID(), ["source": "\"\\u0075\($0.dropFirst())\""])) }),
 ]
 
+@Suite(.serialized) struct ReplacedGrantTests {
+  @Test(arguments: ["", "x-way: onwards"]) func `a connection that is open follows the grants, on both ways`(_ header: String) async throws
+  {
+    let rule = { (roles: Roles, sources: SourceScope) in Access.Grants(rules: [.init(.user(getuid()), roles: roles, sources: sources)]) }
+    let server = try await RunningServer.start(administrators: [], rules: rule([.append], .all).rules)
+    let headers = (header.isEmpty ? [] : [(name: "x-way", value: "onwards")]) + [(name: "content-type", value: structured)]
+    // One client is one connection, which is kept.
+    func send() async throws -> Int {
+      try await server.client.request("POST", "/v1/events", headers: headers, body: Array(event(freshID()).utf8)).status
+    }
+    #expect(try await send() == 200)
+    for (roles, sources, status) in [
+      ([.read], .all, 403), ([.append], .all, 200), ([.append], SourceScope(prefixes: ["urn:other:"]), 403),
+      ([.append], SourceScope(prefixes: ["urn:test"]), 200), ([], .all, 403), ([.admin], .all, 200),
+    ] as [(Roles, SourceScope, Int)] {
+      server.access.replace(rule(roles, sources))
+      #expect(try await send() == status, "\(roles) \(sources)")
+    }
+    #expect(server.access.grants == rule([.admin], .all))
+    try await server.stop()
+  }
+}
+
 @Suite(.serialized) struct SourcePrefixTests {
   private func server(_ log: LinesLog) async throws -> RunningServer {
     try await .start(

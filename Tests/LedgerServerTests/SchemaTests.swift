@@ -55,6 +55,38 @@ private func event(_ type: String, data: String?, id: String = freshID()) -> Str
       .post("\(event(type, data: #"{"score":2}"#))\n\(bad)\n", streamed, "/v1/events?atomic=true"), 422, "schema", "line 2: ")
   }
 
+  @Test func `what is in the log from before its schema is a duplicate, and no breach`() async throws {
+    let server = try RunningServer.require()
+    let type = freshType()
+    let ids = (0..<3).map { _ in freshID() }
+    let old = ids.map { event(type, data: #"{"score":"leak"}"#, id: $0) }
+    let last = try await server.append(old)
+    try await server.accepted(put(scored, type))
+    let written = #"{ "type":"\#(type)","id":"\#(ids[0])","data":{"score":"le\u0061k"}, "source":"urn:test","specversion":"1.0"}"#
+    for sent in [
+      .post(old[0]), .post(old[0], structured, "/v1/events?atomic=false"), .post(written), .post("[\(old[0]),\(old[2])]", batched),
+      .post("\(old[0])\n\(old[1])\n", streamed), .post("\(old[0])\n\(old[1])\n", streamed, "/v1/events?atomic=true"),
+      .post(old[1], structured, "/v1/events", [(name: "if-none-match", value: "*")]),
+      .post(old[1], structured, "/v1/events?onInvalid=quarantine"),
+    ] as [Sent] {
+      let answer = try await server.accepted(sent)
+      #expect(answer["appended"]?.integer == 0 && (answer["duplicates"]?.integer ?? 0) > 0)
+      #expect(answer["quarantined"]?.integer ?? 0 == 0)
+    }
+    #expect(server.head == last)
+    let (good, bad) = (event(type, data: #"{"score":1}"#), event(type, data: #"{"score":"leak"}"#))
+    // Only what is new is held to the schema: one bad event refuses the batch, and is the only one named.
+    let batch = try await server.refused(.post("[\(old[0]),\(good),\(bad)]", batched), 422, "schema", "event 2: /data/score")
+    #expect(batch["errors"]?.array?.map { $0["index"]?.integer } == [2])
+    let stream = try await server.refused(.post("\(old[0])\n\(good)\n\(bad)\n", streamed), 422, "schema", "line 3: ", appends: 1)
+    #expect(stream["duplicates"]?.integer == 1)
+    // Other content under a known name is a conflict, whatever the schema says.
+    try await server.refused(.post(event(type, data: #"{"score":"le"}"#, id: ids[0])), 409, "id-conflict", "taken by other content")
+    // An event that is none decides with the others that are bad; the log is not asked then.
+    let mixed = try await server.refused(.post("[\(bad),\(event("leak", ["source": nil]))]", batched), 422, "schema", "event 0: ")
+    #expect(mixed["errors"]?.array?.map { $0["code"]?.string } == ["schema", "invalid-event"])
+  }
+
   @Test func `binary mode is checked like structured mode`() async throws {
     let server = try RunningServer.require()
     let type = freshType()

@@ -14,7 +14,9 @@
 // - The parser is left at the end of a request, or never comes back: only it says where requests end.
 // - Bytes that wait here are bounded: reading stops when there are more than `heldByteCountMax` behind what is being
 //   answered, when the log's queue is full, and when the client does not take its answers.
-// - A connection without a byte for the idle time is closed, unless it waits for us.
+// - A connection without a byte for the idle time is closed, unless it waits for us. A head or a body that is not whole
+//   in its time is answered and the connection closed, however steadily its bytes drip. A stream has all the time, but not
+//   its lines (NDJSONAppend.swift). Time in which we do not want more bytes does not count.
 
 import Bytes
 import EventLog
@@ -63,6 +65,8 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
   private var context: ChannelHandlerContext?
   private var principal: Principal?
   private var isOwnWayOpen = true
+  /// Which grants the two above come from.
+  private var accessVersion: Int
 
   private var place = Place.start
   private var bytes = ByteBuffer()
@@ -80,7 +84,11 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
   private var isQuiescing = false
   private var heldEvents: [any Sendable] = []
   private var lastByte = NIODeadline.now()
-  private var idleTimer: Scheduled<Void>?
+  /// When the first byte came of what is here in part, a head or the body of an append; nil: nothing is.
+  private var arrivingSince: NIODeadline?
+  /// False while somebody behind this one has no room for more bytes.
+  private var isReadWanted = true
+  private var timer: Scheduled<Void>?
 
   /// Bytes that may wait behind a request that is being answered.
   static let heldByteCountMax = 64 << 10
@@ -92,6 +100,7 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
     self.onwardConnection = onwardConnection
     self.access = access
     self.bodies = bodies
+    accessVersion = access.version
   }
 
   // MARK: The connection's life
@@ -99,7 +108,7 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
     onwardConnection.onProgress = { [unowned self] in goOn() }
-    scheduleIdleCheck(.seconds(Int64(shared.limits.idleSeconds)))
+    scheduleCheck(shared.checkInterval)
   }
 
   func handlerRemoved(context: ChannelHandlerContext) { end() }
@@ -110,16 +119,16 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
   }
 
   private func end() {
-    idleTimer?.cancel()
-    idleTimer = nil
+    timer?.cancel()
+    timer = nil
     onwardConnection.onProgress = nil
     context = nil
     share = nil
     open.removeAll()
   }
 
-  /// The caller, if the kernel names one who may append; looked up once a connection, since the kernel fixed it when the
-  /// connection was made. Everybody else's requests go on: the routes admit them, or refuse them and say so in the log.
+  /// The caller, if the kernel names one who may append; looked up once a connection and set of grants, since the kernel fixed
+  /// it when the connection was made. Everybody else's requests go on: the routes admit them, or refuse them and say so in the log.
   private func caller(_ context: ChannelHandlerContext) -> Principal? {
     if principal == nil, isOwnWayOpen {
       do {
@@ -133,19 +142,71 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
     return principal
   }
 
-  private func scheduleIdleCheck(_ time: TimeAmount) {
-    guard let context else { return }
-    let own = NIOLoopBound(self, eventLoop: context.eventLoop)
-    idleTimer = context.eventLoop.scheduleTask(in: time) { own.value.checkIdle() }
+  /// Forgets what other grants said.
+  private func noteGrants() {
+    let version = access.version
+    guard version != accessVersion else { return }
+    (accessVersion, principal, isOwnWayOpen) = (version, nil, true)
   }
 
-  private func checkIdle() {
+  private func scheduleCheck(_ time: TimeAmount) {
     guard let context else { return }
-    let limit = TimeAmount.seconds(Int64(shared.limits.idleSeconds))
+    let own = NIOLoopBound(self, eventLoop: context.eventLoop)
+    timer = context.eventLoop.scheduleTask(in: time) { own.value.checkTime() }
+  }
+
+  /// Looks whether the client is too slow. Often enough to meet the end of whatever began since the last look.
+  private func checkTime() {
+    guard let context else { return }
+    let now = NIODeadline.now()
     let isWaitedFor = !open.isEmpty || isReadHeld || (onwardConnection.isAnswering && !onwardConnection.isReading)
-    let silence = NIODeadline.now() - lastByte
-    if isWaitedFor || silence < limit { return scheduleIdleCheck(isWaitedFor ? limit : limit - silence) }
-    context.close(promise: nil)
+    let silenceEnd = (isWaitedFor ? now : lastByte) + .seconds(Int64(shared.limits.idleSeconds))
+    guard silenceEnd > now else { return context.close(promise: nil) }
+    if isReadHeld || !isReadWanted {
+      if arrivingSince != nil { arrivingSince = now }
+      onwardConnection.restartBodyTime()
+    }
+    if let end = arrivalEnd, end <= now {
+      guard open.isEmpty else { return scheduleCheck(.milliseconds(100)) }
+      if let problem = endArrival() { return close(context, with: problem) }
+    }
+    guard self.context != nil else { return }
+    scheduleCheck(min(silenceEnd, arrivalEnd ?? silenceEnd, now + shared.checkInterval) - now)
+  }
+
+  /// When what is on its way in must be whole; nil: nothing is, or it has all the time.
+  private var arrivalEnd: NIODeadline? {
+    let (head, body) = (TimeAmount.seconds(Int64(shared.limits.headSecondsMax)), TimeAmount.seconds(Int64(shared.limits.bodySecondsMax)))
+    switch place {
+    case .start, .headThatGoesOn: return arrivingSince.map { $0 + head }
+    // A stream may come slowly: then the route takes it, line by line.
+    case .append(let form): return arrivingSince.map { $0 + (form.content == .lines ? min(head, body) : body) }
+    case .lines, .behind: return nil
+    case .bodyThatGoesOn, .onwards:
+      return onwardConnection.isReading ? onwardConnection.bodySince.map { $0 + body } : arrivingSince.map { $0 + head }
+    }
+  }
+
+  /// What did not come in its time: a stream goes on to the route, for everything else there is a refusal.
+  private func endArrival() -> Problem? {
+    switch place {
+    case .append(let form) where form.content == .lines:
+      place = .headThatGoesOn(endCount: 0, heads: onwardConnection.headCount)
+      goOn()
+      return nil
+    case .append: return .slowBody(shared.limits)
+    case .start, .headThatGoesOn: return .slowHead(shared.limits)
+    default: return onwardConnection.isReading ? .slowBody(shared.limits) : .slowHead(shared.limits)
+    }
+  }
+
+  /// Ends the connection, with an answer if its place is free: no answer has begun, and none is owed before it.
+  private func close(_ context: ChannelHandlerContext, with problem: Problem) {
+    guard onwardConnection.giveUp() else { return context.close(promise: nil) }
+    var answer = context.channel.allocator.buffer(capacity: 512)
+    answer.writeAnswer(problem, date: shared.httpDate())
+    let closing = NIOLoopBound(context, eventLoop: context.eventLoop)
+    context.writeAndFlush(wrapOutboundOut(answer)).whenComplete { _ in closing.value.close(promise: nil) }
   }
 
   // MARK: Bytes in
@@ -153,6 +214,7 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     var incoming = unwrapInboundIn(data)
     lastByte = .now()
+    isReadWanted = false
     if bytes.readableBytes == 0 { bytes = incoming } else { bytes.writeBuffer(&incoming) }
     work(context)
   }
@@ -160,6 +222,7 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
   func channelReadComplete(context: ChannelHandlerContext) { context.fireChannelReadComplete() }
 
   func read(context: ChannelHandlerContext) {
+    isReadWanted = true
     if isFull(context) {
       isReadHeld = true
     } else {
@@ -227,9 +290,12 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
     switch place {
     case .start:
       guard bytes.readableBytes > 0, !isQuiescing else { return false }
+      noteGrants()
       let form = isOwnWayOpen ? CommonForm(bytes.readableBytesSpan, headByteCountMax: shared.limits.headerByteCountMax) : .other
       switch form {
-      case .incomplete: return false
+      case .incomplete:
+        beginArrival()
+        return false
       case .append(let head): place = .append(head)
       case .other: return passOn(context)
       }
@@ -241,11 +307,13 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
           let new = bodies.share()
           guard new.grow(to: head.bodyByteCount, of: shared.limits.bodiesByteCountMax) else { return passOn(context) }
           share = new
+          arrivingSince = lastByte
         }
         bytes.reserveCapacity(minimumWritableBytes: byteCount - bytes.readableBytes)
         return false
       }
       share = nil
+      arrivingSince = nil
       guard mayBegin(context), head.content != .lines || open.isEmpty else { return false }
       guard let principal = caller(context), submit(head, principal) else { return passOn(context) }
       if head.content == .lines {
@@ -270,7 +338,9 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
       return true
     case .onwards:
       guard bytes.readableBytes > 0 else { return false }
+      let (wasReading, heads) = (onwardConnection.isReading, onwardConnection.headCount)
       pass(bytes.readableBytes, context)
+      if wasReading || onwardConnection.isReading || onwardConnection.headCount != heads { arrivingSince = nil } else { beginArrival() }
       return false
     }
   }
@@ -291,7 +361,11 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
     place = .headThatGoesOn(endCount: endCount, heads: heads)
     pass(count, context)
     // Whoever was handed the bytes may have closed the connection.
-    guard case .headThatGoesOn(4, _) = place else { return self.context != nil && bytes.readableBytes > 0 }
+    guard case .headThatGoesOn(4, _) = place else {
+      beginArrival()
+      return self.context != nil && bytes.readableBytes > 0
+    }
+    arrivingSince = nil
     guard onwardConnection.headCount == heads + 1 else {
       place = .onwards
       return true
@@ -318,6 +392,11 @@ final class AppendDoor: ChannelDuplexHandler, RemovableChannelHandler {
       if endCount == 4 { return (index + 1, 4) }
     }
     return (bytes.byteCount, endCount)
+  }
+
+  /// Notes when something began to come in that is not here as a whole.
+  private func beginArrival() {
+    if arrivingSince == nil { arrivingSince = lastByte }
   }
 
   private func pass(_ count: Int, _ context: ChannelHandlerContext) {
@@ -428,14 +507,18 @@ extension ByteBuffer {
       let body = AppendAnswer(result, names: names).encoded()
       writeStaticString("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ")
       writeEnd(of: body, date: date)
-    case .failure(let error):
-      let problem = error.problem
-      let status = HTTPResponseStatus(statusCode: problem.code.status)
-      writeString("HTTP/1.1 \(status.code) \(status.reasonPhrase)\r\nContent-Type: \(MediaType.problem)\r\n")
-      if problem.code.carriesRetryAfter { writeStaticString("Retry-After: 1\r\n") }
-      writeStaticString("Content-Length: ")
-      writeEnd(of: problem.encoded(), date: date)
+    case .failure(let error): writeAnswer(error.problem, date: date)
     }
+  }
+
+  /// A refusal as the routes write it.
+  fileprivate mutating func writeAnswer(_ problem: Problem, date: [UInt8]) {
+    let status = HTTPResponseStatus(statusCode: problem.code.status)
+    writeString("HTTP/1.1 \(status.code) \(status.reasonPhrase)\r\nContent-Type: \(MediaType.problem)\r\n")
+    if problem.code.carriesRetryAfter { writeStaticString("Retry-After: 1\r\n") }
+    if problem.code.endsConnection { writeStaticString("Connection: close\r\n") }
+    writeStaticString("Content-Length: ")
+    writeEnd(of: problem.encoded(), date: date)
   }
 
   private mutating func writeEnd(of body: [UInt8], date: [UInt8]) {

@@ -16,6 +16,8 @@ import NIOCore
 final class AppendLoop {
   let log: EventLog
   let limits: ServerLimits
+  /// How often a door looks whether its client is too slow: no limit is shorter.
+  let checkInterval: TimeAmount
   let readers = ReaderPool()
   private let eventLoop: any EventLoop
   private var mailbox: AppendMailbox?
@@ -37,6 +39,7 @@ final class AppendLoop {
   init(log: EventLog, limits: ServerLimits, eventLoop: any EventLoop) {
     self.log = log
     self.limits = limits
+    checkInterval = .seconds(Int64(min(limits.idleSeconds, limits.headSecondsMax, limits.bodySecondsMax)))
     self.eventLoop = eventLoop
     let own = NIOLoopBound(Weak(self), eventLoop: eventLoop)
     mailbox = AppendMailbox { eventLoop.execute { own.value.object?.takeAnswers() } }

@@ -17,14 +17,7 @@ struct ProjectionsCommand: AsyncParsableCommand {
     @OptionGroup var global: GlobalOptions
 
     func run() async throws {
-      let response = try await global.client.retrying("GET", "/v1/projections")
-      var output = Output()
-      if global.json {
-        try output.body(response.body)
-      } else {
-        for line in ProjectionsCommand.table(try response.json()["projections"]?.array ?? []).lines() { try output.line(line) }
-      }
-      try output.flush()
+      try await global.show("/v1/projections") { ProjectionsCommand.table($0["projections"]?.array ?? []).lines() }
     }
   }
 
@@ -43,19 +36,12 @@ struct ProjectionsCommand: AsyncParsableCommand {
 
     func run() async throws {
       let client = try global.client
-      let response = try await client.request("POST", LedgerClient.projectionTarget(name, "rebuild"))
-      if let problem = response.problem { throw ClientError.problem(problem) }
+      let response = try await client.once("POST", LedgerClient.projectionTarget(name, "rebuild"))
       guard let generation = try response.json()["generation"]?.integer else {
         throw ClientError.protocolViolation("the integer “generation” is missing")
       }
       if wait { try await waitFor(generation, client) }
-      var output = Output()
-      if global.json {
-        try output.body(response.body)
-      } else {
-        try output.line("\(name): generation \(generation) \(wait ? "is live" : "is being filled")")
-      }
-      try output.flush()
+      try global.show(response) { _ in ["\(name): generation \(generation) \(wait ? "is live" : "is being filled")"] }
     }
 
     private func waitFor(_ generation: Int64, _ client: LedgerClient) async throws {
@@ -93,15 +79,9 @@ struct ProjectionsCommand: AsyncParsableCommand {
     var name: String
 
     func run() async throws {
-      let response = try await global.client.request("DELETE", LedgerClient.projectionTarget(name, "rebuild"))
-      if let problem = response.problem { throw ClientError.problem(problem) }
-      var output = Output()
-      if global.json {
-        try output.body(response.body)
-      } else {
-        try output.line("\(name): the rebuild was given up; generation \(Outline.text(try response.json()["generation"])) goes on")
+      try global.show(try await global.client.once("DELETE", LedgerClient.projectionTarget(name, "rebuild"))) {
+        ["\(name): the rebuild was given up; generation \(Outline.text($0["generation"])) goes on"]
       }
-      try output.flush()
     }
   }
 
@@ -118,16 +98,10 @@ struct ProjectionsCommand: AsyncParsableCommand {
     var name: String
 
     func run() async throws {
-      let response = try await global.client.retrying("GET", LedgerClient.projectionTarget(name, "digest", atLeast: waiting.atLeast))
-      var output = Output()
-      if global.json {
-        try output.body(response.body)
-      } else {
-        let digest = try ProjectionDigest(try response.json())
-        try output.line(
-          "\(digest.digest)  \(digest.name) version \(digest.version) at position \(digest.position), \(digest.rowCount) rows")
+      try await global.show(LedgerClient.projectionTarget(name, "digest", atLeast: waiting.atLeast)) { json in
+        let digest = try ProjectionDigest(json)
+        return ["\(digest.digest)  \(digest.name) version \(digest.version) at position \(digest.position), \(digest.rowCount) rows"]
       }
-      try output.flush()
     }
   }
 

@@ -78,16 +78,10 @@ struct QuarantineCommand: AsyncParsableCommand {
     var number: UInt64
 
     func run() async throws {
-      let response = try await global.client.retrying("GET", QuarantineCommand.path(number))
-      var output = Output()
-      if global.json {
-        try output.body(response.body)
-      } else {
-        let json = try response.json()
+      try await global.show(QuarantineCommand.path(number)) { json in
         Output.message("\(Outline.text(json["code"])): \(Outline.text(json["detail"]))")
-        try output.body(json["event"]?.encoded() ?? [])
+        return [json["event"]?.line ?? ""]
       }
-      try output.flush()
     }
   }
 
@@ -143,43 +137,23 @@ struct QuarantineCommand: AsyncParsableCommand {
     var numbers: [UInt64]
 
     func run() async throws {
-      let client = try global.client
-      var output = Output()
-      for number in numbers {
-        let target = LedgerClient.target(QuarantineCommand.path(number), [(name: "reason", value: reason)])
-        let response = try await client.request("DELETE", target)
-        if let problem = response.problem {
-          try output.flush()
-          throw ClientError.problem(problem)
-        }
-        if global.json { try output.body(response.body) } else { try output.line("\(number): discarded") }
+      try await global.showEach(numbers) { client, number in
+        try await client.once("DELETE", LedgerClient.target(QuarantineCommand.path(number), [(name: "reason", value: reason)]))
+      } _: { number, _ in
+        "\(number): discarded"
       }
-      try output.flush()
     }
   }
 
   private static func append(_ numbers: [UInt64], _ body: [UInt8], _ global: GlobalOptions) async throws {
-    let client = try global.client
-    var output = Output()
-    for number in numbers {
-      let response: Response
-      do {
-        response = try await client.retrying(
-          "POST", path(number) + "/append", headers: [(name: "content-type", value: MediaType.cloudEvent)], body: body)
-      } catch {
-        // What was appended before it is told.
-        try output.flush()
-        throw error
-      }
-      if global.json {
-        try output.body(response.body)
-      } else {
-        let receipt = try response.json()["receipts"]?.array?.first
-        let what = receipt?["duplicate"]?.bool == true ? "was in the log already, at position" : "appended at position"
-        try output.line("\(number): \(what) \(Outline.text(receipt?["position"]))")
-      }
+    try await global.showEach(numbers) { client, number in
+      try await client.retrying(
+        "POST", path(number) + "/append", headers: [(name: "content-type", value: MediaType.cloudEvent)], body: body)
+    } _: { number, json in
+      let receipt = json["receipts"]?.array?.first
+      let what = receipt?["duplicate"]?.bool == true ? "was in the log already, at position" : "appended at position"
+      return "\(number): \(what) \(Outline.text(receipt?["position"]))"
     }
-    try output.flush()
   }
 
   private static func path(_ number: UInt64) -> String { "/v1/quarantine/\(number)" }

@@ -31,20 +31,13 @@ struct SchemasCommand: AsyncParsableCommand {
     @OptionGroup var global: GlobalOptions
 
     func run() async throws {
-      let response = try await global.client.retrying("GET", "/v1/schemas")
-      var output = Output()
-      if global.json {
-        try output.body(response.body)
-      } else {
-        let json = try response.json()
+      try await global.show("/v1/schemas") { json in
         var table = Table(["TYPE", "ORIGIN", "VERSION", "APPLIED", "BY", "BYTES"])
         for schema in json["schemas"]?.array ?? [] {
           table.add(["type", "origin", "version", "appliedtime", "principal", "byteCount"].map { Outline.text(schema[$0]) })
         }
-        for line in table.lines() { try output.line(line) }
-        if json["strict"]?.bool == true { try output.line("strict: a type without a schema is refused") }
+        return table.lines() + (json["strict"]?.bool == true ? ["strict: a type without a schema is refused"] : [])
       }
-      try output.flush()
     }
   }
 
@@ -61,14 +54,7 @@ struct SchemasCommand: AsyncParsableCommand {
 
     func run() async throws {
       let query = version.map { [(name: "version", value: String($0))] } ?? []
-      let response = try await global.client.retrying("GET", LedgerClient.target(SchemasCommand.path(type), query))
-      var output = Output()
-      if global.json {
-        try output.body(response.body)
-      } else {
-        try output.body(try response.json()["schema"]?.encoded() ?? [])
-      }
-      try output.flush()
+      try await global.show(LedgerClient.target(SchemasCommand.path(type), query)) { [$0["schema"]?.line ?? ""] }
     }
   }
 
@@ -95,20 +81,13 @@ struct SchemasCommand: AsyncParsableCommand {
         let problems = schema.problems
         guard problems.isEmpty else { throw FailedError(description: problems.joined(separator: "\n")) }
       }
-      let client = try global.client
-      var output = Output()
-      for schema in schemas {
-        let response = try await client.retrying(
+      try await global.showEach(schemas) { client, schema in
+        try await client.retrying(
           "PUT", SchemasCommand.path(schema.type), headers: [(name: "content-type", value: MediaType.schema)], body: schema.text)
-        if global.json {
-          try output.body(response.body)
-        } else {
-          let json = try response.json()
-          let what = json["changed"]?.bool == true ? "is in force" : "was in force already"
-          try output.line("\(schema.type): version \(Outline.text(json["version"])) \(what)")
-        }
+      } _: { schema, json in
+        let what = json["changed"]?.bool == true ? "is in force" : "was in force already"
+        return "\(schema.type): version \(Outline.text(json["version"])) \(what)"
       }
-      try output.flush()
     }
   }
 
@@ -122,16 +101,9 @@ struct SchemasCommand: AsyncParsableCommand {
     var type: String
 
     func run() async throws {
-      let response = try await global.client.request("DELETE", SchemasCommand.path(type))
-      if let problem = response.problem { throw ClientError.problem(problem) }
-      var output = Output()
-      if global.json {
-        try output.body(response.body)
-      } else {
-        let isShipped = try response.json()["inForce"]?.string != nil
-        try output.line("\(type): \(isShipped ? "the shipped schema is in force" : "no schema is in force")")
+      try global.show(try await global.client.once("DELETE", SchemasCommand.path(type))) {
+        ["\(type): \($0["inForce"]?.string != nil ? "the shipped schema is in force" : "no schema is in force")"]
       }
-      try output.flush()
     }
   }
 

@@ -10,14 +10,7 @@ struct LogCommand: AsyncParsableCommand {
   @OptionGroup var global: GlobalOptions
 
   func run() async throws {
-    let response = try await global.client.retrying("GET", "/v1/log")
-    var output = Output()
-    if global.json {
-      try output.body(response.body)
-    } else {
-      for line in Outline.lines(try response.json()) { try output.line(line) }
-    }
-    try output.flush()
+    try await global.show("/v1/log") { Outline.lines($0) }
   }
 }
 

@@ -20,9 +20,16 @@ struct SettingOptions: ParsableArguments {
   /// - Throws: `ExitCode` 2, when everything that is wrong has been said.
   func load() throws -> LoadedConfiguration {
     do throws(ConfigurationErrors) {
-      return try LoadedConfiguration.load(flags: settings, file: config, environment: ProcessInfo.processInfo.environment)
+      return try reread()
     } catch {
       throw Complaint.usage(error)
+    }
+  }
+
+  /// Reads all that is set now.
+  var reread: @Sendable () throws(ConfigurationErrors) -> LoadedConfiguration {
+    { [settings, config] () throws(ConfigurationErrors) in
+      try LoadedConfiguration.load(flags: settings, file: config, environment: ProcessInfo.processInfo.environment)
     }
   }
 }
@@ -93,7 +100,8 @@ struct TokenCommand: AsyncParsableCommand {
       abstract: "Makes a token, adds its hash to the file of tokens, and prints it: it is shown this once.",
       discussion: """
         The file is made, mode 0640, if it is not there; give it to the daemon's group, so that the daemon can read it. The daemon reads it \
-        when it starts. To take a token back, remove its entry and restart the daemon.
+        when it starts, and when it is told to: systemctl reload ledgerd, or the signal SIGHUP. To take a token back, remove its entry and do \
+        that.
 
         Example: ledgerd token new --token-file /etc/ledgerd/tokens.yaml --name web --role append --source urn:web:
         """)

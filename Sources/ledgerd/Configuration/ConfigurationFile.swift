@@ -2,7 +2,7 @@
 //
 // Invariants:
 // - Nothing unknown is passed over: a mistyped key would be a setting that silently is not set.
-// - What is wrong is collected, not the first thing only; no message holds a token's hash.
+// - What is wrong is collected, not the first thing only; no message holds a token or its hash, wherever they were put.
 
 import Files
 import LedgerCore
@@ -60,7 +60,7 @@ struct ConfigurationReader {
       }
       guard let setting = Setting.named(key.string) else {
         let near = nearest(to: key.string, among: Setting.all.map(\.name) + ["access"])
-        fail(key.mark, "there is no setting \(key.string)\(near); ledgerd config reference lists them all")
+        fail(key.mark, "there is no setting \(shown(key.string))\(near); ledgerd config reference lists them all")
         continue
       }
       guard let text = text(value, setting) else { continue }
@@ -74,7 +74,7 @@ struct ConfigurationReader {
     var tokens: [Access.Token] = []
     for (key, value) in members(root(yaml), "a file of tokens") {
       guard key.string == "tokens" else {
-        fail(key.mark, "there is no key \(key.string) in a file of tokens; its one key is tokens")
+        fail(key.mark, "there is no key \(shown(key.string)) in a file of tokens; its one key is tokens")
         continue
       }
       for entry in entries(value, "tokens") {
@@ -139,7 +139,7 @@ struct ConfigurationReader {
       if let known = Roles.byName.first(where: { $0.name == name }) {
         roles.insert(known.role)
       } else {
-        fail(node.mark, "there is no role \(name); the roles are \(Self.roleNames)")
+        fail(node.mark, "there is no role \(shown(name)); the roles are \(Self.roleNames)")
       }
     }
     return roles
@@ -157,11 +157,12 @@ struct ConfigurationReader {
       case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _), .composer(_, let problem, let mark, _):
         fail(mark, "no valid YAML: \(problem)")
       case .duplicatedKeysInMapping(let keys, let context):
-        fail(context.mark, "\(keys.sorted().joined(separator: ", ")) is set more than once; keep one")
-      default: fail(nil, "no valid YAML: \(error)")
+        fail(context.mark, "\(keys.sorted().map(shown).joined(separator: ", ")) is set more than once; keep one")
+      // Its words may quote the file.
+      default: fail(nil, "no valid YAML; write it as UTF-8")
       }
     } catch {
-      fail(nil, "no valid YAML: \(error)")
+      fail(nil, "no valid YAML; write it as UTF-8")
     }
     return nil
   }
@@ -228,9 +229,12 @@ struct ConfigurationReader {
   private func line(_ mark: Mark?) -> Int { mark?.line ?? 0 }
 
   private func unknown(_ key: String, _ known: [String]) -> String {
-    "there is no key \(key) here\(nearest(to: key, among: known)); the keys are \(known.joined(separator: ", "))"
+    "there is no key \(shown(key)) here\(nearest(to: key, among: known)); the keys are \(known.joined(separator: ", "))"
   }
 }
+
+/// A word of a file, for messages. What is longer than any word that belongs there may be a token in the wrong place.
+private func shown(_ word: String) -> String { word.utf8.count <= 40 ? word : "of \(word.utf8.count) bytes" }
 
 /// " (did you mean …?)", if something is near.
 func nearest(to name: String, among known: [String]) -> String {

@@ -127,9 +127,8 @@ struct LoadedConfiguration: Sendable {
 extension Configuration {
   /// Turns names of users and groups into numbers, and reads the tokens.
   ///
-  /// - Parameter inheritedSocketGroup: The group of the socket that the daemon was given, if it was.
   /// - Throws: ``ConfigurationErrors``: a user or a group is not there, the file of tokens is missing, wrong, or open to others.
-  func makeAccess(inheritedSocketGroup: UInt32?, logger: Logger) throws(ConfigurationErrors) -> Access {
+  func makeGrants() throws(ConfigurationErrors) -> Access.Grants {
     var errors: [ConfigurationError] = []
     let rules: [Access.Rule] = access.compactMap { entry in
       let subject: Access.Rule.Subject? =
@@ -139,8 +138,6 @@ extension Configuration {
         }
       return subject.map { Access.Rule($0, roles: entry.roles, sources: entry.scope) }
     }
-    var group = inheritedSocketGroup ?? Accounts.currentGroup
-    if let socketGroup, let id = Self.id(socketGroup, "group", "socket-group", &errors, Accounts.group(named:)) { group = id }
     var tokens: [Access.Token] = []
     if let tokenFile {
       do throws(ConfigurationErrors) {
@@ -150,9 +147,27 @@ extension Configuration {
       }
     }
     guard errors.isEmpty else { throw ConfigurationErrors(errors: errors) }
+    return Access.Grants(rules: rules, tokens: tokens)
+  }
+
+  /// Who may do what, to begin with.
+  ///
+  /// - Parameter inheritedSocketGroup: The group of the socket that the daemon was given, if it was.
+  /// - Throws: ``ConfigurationErrors``, as ``makeGrants()``; or the socket's group is not there.
+  func makeAccess(inheritedSocketGroup: UInt32?, logger: Logger) throws(ConfigurationErrors) -> Access {
+    var errors: [ConfigurationError] = []
+    var grants = Access.Grants()
+    do throws(ConfigurationErrors) {
+      grants = try makeGrants()
+    } catch {
+      errors += error.errors
+    }
+    var group = inheritedSocketGroup ?? Accounts.currentGroup
+    if let socketGroup, let id = Self.id(socketGroup, "group", "socket-group", &errors, Accounts.group(named:)) { group = id }
+    guard errors.isEmpty else { throw ConfigurationErrors(errors: errors) }
     return Access(
-      administrators: [0, Accounts.currentUser], rules: rules, socketGroup: group, socketMode: socketMode.bits, tokens: tokens,
-      hosts: allowedHosts, logger: logger)
+      administrators: [0, Accounts.currentUser], rules: grants.rules, socketGroup: group, socketMode: socketMode.bits,
+      tokens: grants.tokens, hosts: allowedHosts, logger: logger)
   }
 
   private static func id(

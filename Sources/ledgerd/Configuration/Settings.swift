@@ -78,6 +78,13 @@ extension Setting {
       "Connections at once, for each place that is listened on; more wait. Each needs a file descriptor."),
     .number("idle-seconds", .limits, \.limits.idleSeconds, .seconds, 1...86_400, "A connection that is silent for so long is closed."),
     .number(
+      "head-seconds-max", .limits, \.limits.headSecondsMax, .seconds, 1...3_600,
+      "A request whose headers take longer from the first byte to the last is refused, and the connection closed."),
+    .number(
+      "body-seconds-max", .limits, \.limits.bodySecondsMax, .seconds, 1...86_400,
+      "A request whose body takes longer is refused, and the connection closed. A stream may last for ever; each of its lines has this "
+        + "time."),
+    .number(
       "at-least-seconds-max", .limits, \.limits.atLeastWaitSecondsMax, .seconds, 1...600,
       "How long a question with atLeast waits for its position before it is told not-yet."),
     .number(
@@ -103,7 +110,7 @@ extension Setting {
         + "there stay as they are."),
     .number(
       "segment-positions", .appending, \.log.segmentPositionCount, .positions, 256...(1 << 32), multipleOf: 256,
-      "Positions of one segment. For a new ledger only: it must stay what it was."),
+      "Positions of one segment. For a new ledger only: it must stay what it was, or the daemon does not start."),
     .number(
       "log-map-bytes", .appending, \.log.mapByteCount, .bytes, (1 << 20)...(1 << 40),
       "The size that the memory map of a segment starts with; it doubles when needed. Address space, not memory."),
@@ -134,6 +141,10 @@ extension Setting {
     .number(
       "cached-rows-max", .projections, \.engine.cachedRowCountMax, .rows, 1_000...100_000_000,
       "Rows that one worker holds in memory; a batch ends when it is reached."),
+    .number(
+      "waiting-bytes-max", .projections, \.engine.waitingByteCountMax, .bytes, (1 << 20)...(64 << 30),
+      "New rows held in memory by one worker, beside the cached ones; a batch ends when it is reached. Less makes a rebuild slower, and "
+        + "the daemon smaller."),
     .number(
       "live-batch-events-max", .projections, \.engine.liveBatchEventCountMax, .events, 1...10_000_000,
       "What one commit of a worker takes while it follows the log."),

@@ -16,7 +16,8 @@ enum SettingsReference {
       name given twice are refused, with file and line. Bytes may be written with `KiB`, `MiB` or `GiB`.
 
       `ledgerd config check` says what is wrong with a configuration, `ledgerd config show` what is in force and where each value came
-      from. Settings are read at the start; restart the daemon to change them.
+      from. Settings are read at the start; restart the daemon to change them. Who may do what (the list `access` and
+      `token-file`) is also read when the daemon gets SIGHUP, as `systemctl reload ledgerd` sends it: see below.
 
       """
     for section in Setting.Section.allCases {
@@ -69,6 +70,19 @@ enum SettingsReference {
     ```
 
     The token is shown once; the file keeps its SHA-256, its roles and its sources. The daemon refuses a file that others can read.
+
+    ### Changing it while the daemon runs
+
+    Change the list `access` or the file of tokens, and say so:
+
+    <!-- not run: it needs the service -->
+    ```sh
+    systemctl reload ledgerd       # or kill -HUP
+    ```
+
+    The new grants are in force for the next request of everybody, also on connections that are open; a stream that is under way goes on as it
+    was admitted. If anything is wrong with the new ones, all of the old ones stay, and the log says what is wrong, with file and line. Other
+    settings that have changed need a restart; the log names them.
 
     """
 

@@ -127,6 +127,10 @@ struct ErrorCodeReference {
       "the queue is full, or the daemon is starting or stopping",
       "send again after the time named; nothing was appended"
     ),
+    "too-slow": (
+      "the request did not come in within its time; nothing was appended but the whole lines of a stream, and the connection ends",
+      "send it again, faster or in smaller parts"
+    ),
     "quarantine-full": (
       "the quarantine holds as much as it may; nothing was appended",
       "look through the quarantine: correct or discard what lies there"

@@ -46,6 +46,7 @@ final class RunningServer: Sendable {
   let engine: ProjectionEngine
   let socketPath: String
   let client: LedgerClient
+  let access: Access
   private let directory: TemporaryDirectory
   private let group: ServiceGroup
   private let running: Task<Void, any Error>
@@ -70,6 +71,7 @@ final class RunningServer: Sendable {
 
   private init(_ directory: TemporaryDirectory, _ limits: ServerLimits, _ access: Access) async throws {
     self.directory = directory
+    self.access = access
     var options = EventLogOptions()
     options.mapByteCount = 1 << 24
     options.eventLimits = EventLimits(eventByteCountMax: limits.eventByteCountMax)
