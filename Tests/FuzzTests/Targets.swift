@@ -136,7 +136,7 @@ private func takeBody(_ bytes: [UInt8]) {
     try body.array(([UInt8(ascii: "[")] + bytes + [UInt8(ascii: "]")]).rawSpan, into: makeBatch())
   }
   guard let single else { return }
-  precondition(single.count == 1 && array?.count == 1, "an event alone is none in a batch")
+  precondition(single.batch.count == 1 && array?.batch.count == 1, "an event alone is none in a batch")
   precondition(single.batch.bytes == array?.batch.bytes && single.batch.items[0].id == array?.batch.items[0].id)
   if !bytes.contains(UInt8(ascii: "\n")) { precondition(lines?.batch.bytes == single.batch.bytes, "an event alone is none on a line") }
 }
@@ -144,7 +144,7 @@ private func takeBody(_ bytes: [UInt8]) {
 private func parse(_ body: () throws(Problem) -> ParsedBatch) -> ParsedBatch? {
   do throws(Problem) {
     let parsed = try body()
-    precondition(parsed.count > 0 && parsed.names.count == parsed.count, "what was taken is empty, or has no names")
+    precondition(parsed.batch.count > 0 && parsed.names.count == parsed.batch.count, "what was taken is empty, or has no names")
     check(parsed.batch)
     return parsed
   } catch {
