@@ -235,12 +235,12 @@ final class PowerRecorder: Sendable {
       var units: [Int] = []
       let known = state.journal.units.count
       if choice >= 8, known > 0 { units.append(Int(draw >> 1) % known) }
-      if choice != 9 {
+      if choice != 9 || known == 0 {
         let unit = state.journal.begin(count: count)
         try marks.add(.begun, state.journal.units[unit].first, UInt64(count))
         units.append(unit)
       }
-      return units.isEmpty ? [state.journal.units.count - 1] : units
+      return units
     }
   }
 
