@@ -28,13 +28,17 @@ public enum LogError: Error, Equatable, Sendable, CustomStringConvertible {
   case schemas(SchemaError)
   /// The quarantine cannot be read.
   case quarantine(QuarantineError)
+  /// The subscriptions cannot be read.
+  indirect case subscriptions(SubscriptionError)
 
   /// True if the disk, and not what is on it, is at fault: trying again later may work.
   var mayPass: Bool {
     switch self {
     case .environment(let error): ![.corrupted, .foreignFile, .badSize, .keyExists, .alreadyOpen].contains(error.kind)
     case .files: true
-    case .locked, .foreignFormat, .networkFileSystem, .keyMissing, .damaged, .noSuchPosition, .closed, .schemas, .quarantine: false
+    case .locked, .foreignFormat, .networkFileSystem, .keyMissing, .damaged, .noSuchPosition, .closed, .schemas, .quarantine,
+      .subscriptions:
+      false
     }
   }
 
@@ -62,6 +66,8 @@ public enum LogError: Error, Equatable, Sendable, CustomStringConvertible {
     case .schemas(let error):
       error.description
     case .quarantine(let error):
+      error.description
+    case .subscriptions(let error):
       error.description
     }
   }

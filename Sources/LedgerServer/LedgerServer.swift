@@ -133,7 +133,7 @@ public struct LedgerServer: Service {
     }
     await onReady(taken)
     try await withThrowingDiscardingTaskGroup { group in
-      group.addTask(name: "heads") { await heads.run(log) {} }
+      group.addTask(name: "heads") { await heads.run(log) { log.subscriptions.stopWaiting() } }
       defer { group.cancelAll() }
       try await run(listeners)
     }
@@ -210,6 +210,7 @@ public struct LedgerServer: Service {
       log: log, engine: engine, connections: connections, connectionCountMax: limits.connectionCountMax, refusals: access.refusals)
     let schemas = SchemaRoutes(append: append)
     let quarantine = QuarantineRoutes(append: append)
+    let subscriptions = SubscriptionRoutes(append: append, window: window, heads: heads)
     var routes: [Route] = [
       Route(.post, "/v1/events", needs: .append, append.handle), Route(.get, "/v1/events", read.list),
       Route(.get, "/v1/events/{position}", read.one),
@@ -221,7 +222,7 @@ public struct LedgerServer: Service {
       Route(.get, "/v1/projections/{name}/parked", projections.parked),
       Route(.delete, "/v1/projections/{name}/rebuild", needs: .rebuild, projections.cancelRebuild),
     ]
-    routes += schemas.routes + quarantine.routes
+    routes += schemas.routes + quarantine.routes + subscriptions.routes
     for (projection, query) in engine.queries {
       routes.append(
         Route(.get, "/v1/" + query.path) { request, context in

@@ -77,6 +77,27 @@ struct LogWindow: Sendable {
     try await threads.runIfActive { try log.event(at: position) }
   }
 
+  /// Lines of the first of given events, as many as make a chunk.
+  ///
+  /// - Returns: The lines, and how many events they are: 1 or more.
+  func lines(of deliveries: ArraySlice<Delivery>) async throws -> (bytes: [UInt8], count: Int) {
+    try await threads.runIfActive {
+      var out: [UInt8] = []
+      var count = 0
+      for delivery in deliveries where out.count < Self.byteCountMax {
+        try shelf.withReader(of: log, at: delivery.position) { (lent) throws(LogError) in
+          lent.reader.seek(after: delivery.position - 1)
+          _ = try lent.reader.read(maxCount: 1, through: delivery.position) { position, envelope, bytes in
+            EventLine.write(position, envelope, bytes, members: #""delivery":\#(delivery.number),"#, to: &out)
+            return true
+          }
+        }
+        count += 1
+      }
+      return (out, count)
+    }
+  }
+
   private static func read(_ lent: LentReader, _ place: ReadPlace, through last: Position) throws(LogError) -> ReadChunk {
     var chunk = ReadChunk(place: place)
     var failure: LogError?
