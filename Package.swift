@@ -214,7 +214,7 @@ let package = Package(
       name: "EndToEndTests",
       dependencies: [
         "ledgerd", "LedgerTesting", "LedgerClient", "LedgerHTTP", "Projections", "ProjectionEngine", "EventLog", "LedgerCore", "JSON",
-        "Bytes",
+        "Bytes", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
       ],
       swiftSettings: strict),
   ],

@@ -6,6 +6,7 @@
 //   <data>/log/<position>/   segments (Segment.swift): the truth
 //   <data>/log/schemas/      the schemas that were applied (SchemaRegistry.swift)
 //   <data>/log/quarantine/   events that were set aside (Quarantine.swift)
+//   <data>/log/subscriptions/   how far consumers are (Subscriptions/)
 //   <data>/index/            derived (IdentityIndex.swift)
 //
 // Invariants:
@@ -100,6 +101,8 @@ public final class EventLog: Sendable {
   public let schemas: SchemaRegistry
   /// Events that were set aside.
   public let quarantine: Quarantine
+  /// Consumers that take events and settle them.
+  public let subscriptions: Subscriptions
 
   /// Opens a log, and creates it if the directory is new.
   ///
@@ -135,6 +138,11 @@ public final class EventLog: Sendable {
     } catch {
       throw .quarantine(error)
     }
+    do throws(SubscriptionError) {
+      subscriptions = try Subscriptions(path: path + "/subscriptions", store: store, clock: options.clock)
+    } catch {
+      throw .subscriptions(error)
+    }
     queue = AppendQueue(byteCountMax: options.queueByteCountMax)
     let (store, queue, counters) = (store, queue, counters)
     let start = AppenderStart(indexPath: directory + "/index", last: last)
@@ -166,6 +174,7 @@ public final class EventLog: Sendable {
       return thread
     }
     thread?.join()
+    subscriptions.close()
     store.close()
     lock.withLock { $0 = nil }
   }

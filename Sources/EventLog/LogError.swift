@@ -30,6 +30,8 @@ public enum LogError: Error, Equatable, Sendable, CustomStringConvertible {
   case schemas(SchemaError)
   /// The quarantine cannot be read.
   case quarantine(QuarantineError)
+  /// The subscriptions cannot be read.
+  indirect case subscriptions(SubscriptionError)
 
   /// True if the disk, and not what is on it, is at fault: trying again later may work.
   var mayPass: Bool {
@@ -37,7 +39,7 @@ public enum LogError: Error, Equatable, Sendable, CustomStringConvertible {
     case .environment(let error): ![.corrupted, .foreignFile, .badSize, .keyExists, .alreadyOpen].contains(error.kind)
     case .files: true
     case .locked, .foreignFormat, .networkFileSystem, .keyMissing, .damaged, .noSuchPosition, .otherSegmentSize, .closed, .schemas,
-      .quarantine:
+      .quarantine, .subscriptions:
       false
     }
   }
@@ -71,6 +73,8 @@ public enum LogError: Error, Equatable, Sendable, CustomStringConvertible {
     case .schemas(let error):
       error.description
     case .quarantine(let error):
+      error.description
+    case .subscriptions(let error):
       error.description
     }
   }

@@ -17,6 +17,9 @@ public final class LogReader {
     block = DecodedBlock(logSeed: store.id.seed)
   }
 
+  /// True if the block that holds a position is decoded: reading there does not touch the disk.
+  public func holdsBlock(of position: Position) -> Bool { block.contains(position) }
+
   /// Goes on after another position.
   public func seek(after position: Position) { self.position = position }
 

@@ -31,6 +31,8 @@ public enum ErrorCode: String, Sendable, CaseIterable {
   case methodNotAllowed = "method-not-allowed"
   /// The same (source, id) is in the log with other contents.
   case idConflict = "id-conflict"
+  /// There is a subscription of that name with another filter.
+  case subscriptionExists = "subscription-exists"
   /// It was there once and is not any more; the answer names its successors.
   case gone
   /// The stream is not at the expected revision: another writer was first.
@@ -65,7 +67,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case .forbidden: 403
     case .notFound: 404
     case .methodNotAllowed: 405
-    case .idConflict: 409
+    case .idConflict, .subscriptionExists: 409
     case .gone: 410
     case .wrongRevision: 412
     case .schema: 422
@@ -89,6 +91,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case .notFound: "Not found"
     case .methodNotAllowed: "Method not allowed"
     case .idConflict: "Id conflict"
+    case .subscriptionExists: "Subscription exists"
     case .gone: "Gone"
     case .wrongRevision: "Wrong revision"
     case .schema: "Schema violation"

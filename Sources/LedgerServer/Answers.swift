@@ -136,6 +136,7 @@ extension Problem {
     switch error {
     case let problem as Problem: self = problem
     case let error as AppendError: self = error.problem
+    case let error as SubscriptionError: self = error.problem
     case let error as LogError:
       if case .noSuchPosition = error {
         self.init(.notFound, error.description)

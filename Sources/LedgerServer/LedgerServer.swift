@@ -105,8 +105,9 @@ public struct LedgerServer: Service {
     quiet.logLevel = .warning
     let count = ConnectionCount()
     let bodies = BodyBudget()
+    let heads = HeadWatch()
     let child = LedgerChannel(
-      responder: Self.responder(router(threads, count, bodies).buildResponder(), logger: quiet),
+      responder: Self.responder(router(threads, heads, count, bodies).buildResponder(), logger: quiet),
       doors: AppendDoors(log: log, limits: limits, access: access, bodies: bodies), limits: limits)
     var listeners: [Listener<LedgerChannel>] = []
     var taken: [ListenPlace] = []
@@ -131,7 +132,11 @@ public struct LedgerServer: Service {
       throw error
     }
     await onReady(taken)
-    try await run(listeners)
+    try await withThrowingDiscardingTaskGroup { group in
+      group.addTask(name: "heads") { await heads.run(log) { log.subscriptions.stopWaiting() } }
+      defer { group.cancelAll() }
+      try await run(listeners)
+    }
   }
 
   /// What Hummingbird does with one request: its context, its route, its answer in one write.
@@ -193,15 +198,19 @@ public struct LedgerServer: Service {
     throw ServerError.socketInUse(socketPath)
   }
 
-  private func router(_ threads: NIOThreadPool, _ connections: ConnectionCount, _ bodies: BodyBudget) -> Router<LedgerContext> {
+  private func router(
+    _ threads: NIOThreadPool, _ heads: HeadWatch, _ connections: ConnectionCount, _ bodies: BodyBudget
+  ) -> Router<LedgerContext> {
     let router = Router(context: LedgerContext.self)
     let append = AppendRoute(log: log, limits: limits, readers: ReaderPool(), access: access, bodies: bodies, threads: threads)
-    let read = ReadRoutes(log: log, limits: limits, threads: threads)
+    let window = LogWindow(log: log, threads: threads)
+    let read = ReadRoutes(window: window, heads: heads, limits: limits)
     let projections = ProjectionRoutes(log: log, engine: engine, limits: limits, threads: threads)
     let operations = OperationRoutes(
       log: log, engine: engine, connections: connections, connectionCountMax: limits.connectionCountMax, refusals: access.refusals)
     let schemas = SchemaRoutes(append: append)
     let quarantine = QuarantineRoutes(append: append)
+    let subscriptions = SubscriptionRoutes(append: append, window: window, heads: heads)
     var routes: [Route] = [
       Route(.post, "/v1/events", needs: .append, append.handle), Route(.get, "/v1/events", read.list),
       Route(.get, "/v1/events/{position}", read.one),
@@ -213,7 +222,7 @@ public struct LedgerServer: Service {
       Route(.get, "/v1/projections/{name}/parked", projections.parked),
       Route(.delete, "/v1/projections/{name}/rebuild", needs: .rebuild, projections.cancelRebuild),
     ]
-    routes += schemas.routes + quarantine.routes
+    routes += schemas.routes + quarantine.routes + subscriptions.routes
     for (projection, query) in engine.queries {
       routes.append(
         Route(.get, "/v1/" + query.path) { request, context in

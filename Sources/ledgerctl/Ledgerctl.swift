@@ -83,7 +83,7 @@ struct WaitOptions: ParsableArguments {
       """,
     subcommands: [
       AppendCommand.self, ImportCommand.self, EventsCommand.self, CustomerCommand.self, JourneyCommand.self, LogCommand.self,
-      ProjectionsCommand.self, QuarantineCommand.self, SchemasCommand.self, StatusCommand.self,
+      ProjectionsCommand.self, QuarantineCommand.self, SchemasCommand.self, StatusCommand.self, SubscriptionsCommand.self,
     ])
 
   @OptionGroup var global: GlobalOptions

@@ -56,7 +56,8 @@ public final class WrittenCount: Sendable {
   public init() {}
   /// The count now.
   public var value: Int { count.load(ordering: .relaxed) }
-  func increment() { count.add(1, ordering: .relaxed) }
+  /// One more.
+  public func increment() { count.add(1, ordering: .relaxed) }
 }
 
 /// An HTTP server on a Unix socket.

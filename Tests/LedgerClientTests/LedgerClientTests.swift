@@ -179,6 +179,56 @@ private func problem(of error: (any Error)?) -> ServerProblem? {
     }
   }
 
+  @Test func `a follower goes on behind what it has handed out, wherever the stream is cut`() async throws {
+    func line(_ position: Int) -> String { #"{"position":\#(position),"recordedtime":"R","event":{"id":"\#(position)"}}"# + "\n" }
+    func mark(_ name: String, _ position: Int) -> String { #"{"mark":"\#(name)","position":\#(position)}"# + "\n" }
+    let answers: [FakeAnswer] = [
+      // Cut inside of a line; then before there is any; busy; ended by a daemon that stops.
+      .stream(pieces: [Array((line(4) + line(5) + line(6).dropLast(9)).utf8)], pause: .zero, breaks: true),
+      .stream(pieces: [], pause: .zero, breaks: true),
+      .problem(503, "busy", "starting"),
+      .stream(pieces: [Array((line(6) + mark("heartbeat", 50)).utf8)], pause: .zero, breaks: false),
+      .stream(pieces: [Array((line(60) + mark("caught-up", 70)).utf8)], pause: .zero, breaks: false),
+    ]
+    try await withServer({ _, number in answers[number - 1] }) { server, client in
+      let cuts = WrittenCount()
+      var lines: [String] = []
+      let query = EventQuery(after: 3, until: 70, filters: [(name: "type", value: "a b")])
+      for try await line in client.follow(query, retry: quick, onCut: { _ in cuts.increment() }) {
+        lines.append(String(decoding: line, as: UTF8.self) + "\n")
+      }
+      #expect(lines == [line(4), line(5), line(6), mark("heartbeat", 50), line(60), mark("caught-up", 70)])
+      #expect(cuts.value == 4)
+      #expect(
+        server.requests.map(\.target)
+          == [3, 5, 5, 5, 50].map { "/v1/events?after=\($0)&until=70&type=a%20b&follow=true" })
+    }
+  }
+
+  @Test func `a follower with a limit asks for what is left of it, and a refusal ends it`() async throws {
+    let line = #"{"position":1,"recordedtime":"R","event":{}}"# + "\n"
+    try await withServer({ _, number in
+      number == 1 ? .stream(pieces: [Array(line.utf8)], pause: .zero, breaks: true) : .problem(403, "forbidden", "no")
+    }) { server, client in
+      var count = 0
+      let error = await #expect(throws: ClientError.self) {
+        for try await _ in client.follow(EventQuery(limit: 3), retry: quick) { count += 1 }
+      }
+      #expect(count == 1)
+      #expect(problem(of: error)?.code == "forbidden")
+      #expect(server.requests.map(\.target) == ["/v1/events?limit=3&follow=true", "/v1/events?after=1&limit=2&follow=true"])
+    }
+  }
+
+  @Test func `a follower gives up after the policy's attempts without a line, and at once if nobody was ever there`() async throws {
+    try await withServer({ _, _ in .hangUp }) { server, client in
+      await #expect(throws: ClientError.self) { for try await _ in client.follow(EventQuery(), retry: quick) {} }
+      #expect(server.requests.count == quick.attemptCountMax)
+    }
+    let nobody = LedgerClient(.unixSocket(path: FakeLedgerServer.temporaryPath()))
+    await #expect(throws: ClientError.self) { for try await _ in nobody.follow(EventQuery()) {} }
+  }
+
   @Test func `a slow reader stops the server instead of filling the memory`() async throws {
     let written = WrittenCount()
     let piece = [UInt8](repeating: UInt8(ascii: "x"), count: 65_535) + [UInt8(ascii: "\n")]

@@ -76,7 +76,7 @@ import Testing
   @Test(arguments: [
     ("invalid-json", 400), ("invalid-event", 400), ("event-too-large", 400), ("batch-too-large", 400), ("empty-batch", 400),
     ("invalid-request", 400), ("unauthorized", 401), ("forbidden", 403), ("not-found", 404), ("method-not-allowed", 405),
-    ("id-conflict", 409),
+    ("id-conflict", 409), ("subscription-exists", 409),
     ("gone", 410), ("wrong-revision", 412), ("schema", 422), ("rate-limited", 429), ("internal", 500), ("busy", 503), ("too-slow", 503),
     ("quarantine-full", 503), ("disk-full", 503), ("rebuilding", 503), ("not-yet", 503), ("outcome-unknown", 503),
   ])

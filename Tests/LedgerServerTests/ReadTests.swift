@@ -139,6 +139,36 @@ extension RunningServer {
     #expect(ContinuousClock.now - start > .seconds(3))
   }
 
+  @Test(.timeLimit(.minutes(1))) func `marks carry how far a follower is, also while events pass that it does not want`() async throws {
+    let server = try RunningServer.require()
+    let p = server.head
+    // Something is appended all the time, so that nothing is ever silent but this follower.
+    let busy = Task {
+      while !Task.isCancelled {
+        try await server.append([event(freshID())])
+        try await Task.sleep(for: .milliseconds(20))
+      }
+    }
+    let lines = try await server.follow("/v1/events?after=\(p)&follow=true&type=wanted") {
+      $0.filter { $0["mark"]?.string == "heartbeat" }.count == 3
+    }
+    busy.cancel()
+    let positions = lines.compactMap { $0["position"]?.integer }
+    #expect(lines.map { $0["mark"]?.string } == ["caught-up", "heartbeat", "heartbeat", "heartbeat"])
+    #expect(positions == positions.sorted() && Set(positions).count == 4 && positions[1] > p + 5, "\(positions)")
+    // Whoever begins again there misses nothing.
+    let wanted = try await server.append([event(freshID(), ["type": "\"wanted\""])])
+    #expect(try await server.positions("/v1/events?after=\(positions[3])&type=wanted") == [wanted])
+  }
+
+  @Test func `a follower with an end hears that it is there`() async throws {
+    let server = try RunningServer.require()
+    let p = try await server.append([event(freshID()), event(freshID())]) - 2
+    let lines = try await server.follow("/v1/events?after=\(p)&follow=true&until=\(p + 2)&type=none") { _ in false }
+    #expect(lines.map { $0["mark"]?.string } == ["caught-up"])
+    #expect(lines.first?["position"]?.integer == p + 2)
+  }
+
   @Test func `followers end when the server does`() async throws {
     // Nobody is cut off here: the follower itself hears of the shutdown.
     let server = try await RunningServer.start { $0.shutdownSecondsMax = 60 }

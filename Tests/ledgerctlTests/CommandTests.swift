@@ -192,15 +192,23 @@ private let answer = #"{"appended":2,"duplicates":1,"erased":0,"first":41,"last"
     }
   }
 
-  @Test func `followed events are shown at once, and a stream that breaks is a failure`() async throws {
+  @Test func `a followed stream that breaks is taken up again behind the last position, until it is refused`() async throws {
     let pieces = [
       #"{"position":1,"recordedtime":"R","event":{"id":"a","type":"t","source":"s"}}"#, #"{"mark":"caught-up","position":1}"#,
-      #"{"mark":"heartbeat","position":1}"#, #"{"position":2,"recordedtime":"R","event":{"id":"b","type":"t","source":"s"}}"#,
+      #"{"position":2,"recordedtime":"R","event":{"id":"b","type":"t","source":"s"}}"#, #"{"mark":"heartbeat","position":7}"#,
     ].map { Array(($0 + "\n").utf8) }
-    try await withServer({ _, _ in .stream(pieces: pieces, pause: .milliseconds(5), breaks: true) }) { server in
+    try await withServer({ _, number in
+      number < 3
+        ? .stream(pieces: pieces, pause: .milliseconds(5), breaks: true)
+        : .problem(403, "forbidden", "no")
+    }) { server in
       let run = try await run(["events", "--follow"], socket: server.path)
-      #expect(run.status == 1 && run.errors.contains("the connection to the daemon broke"), "\(run.errors)")
-      #expect(run.output.split(separator: "\n").count == 3, "\(run.output)")
+      #expect(run.status == 4 && run.errors.contains("taken up again"), "\(run.errors)")
+      #expect(run.output.split(separator: "\n").count == 5, "\(run.output)")
+      #expect(
+        server.requests.map(\.target) == [
+          "/v1/events?follow=true", "/v1/events?after=7&follow=true", "/v1/events?after=7&follow=true",
+        ])
     }
   }
 

@@ -71,26 +71,52 @@ struct EventsCommand: AsyncParsableCommand {
   }
 
   func run() async throws {
-    var output = Output()
-    var table = EventTable()
-    for try await line in try await global.client.events(query) {
-      if global.json {
-        try output.body(line)
-        if follow { try output.flush() }
-        continue
+    var printer = EventPrinter(isJSON: global.json, flushesEach: follow)
+    if follow {
+      let lines = try global.client.follow(query) { cut in
+        Output.message("ledgerctl: the stream broke off (\(cut)); it is taken up again where it was")
       }
-      switch try EventLine(parsing: line) {
-      case .event(let position, let recordedTime, let event):
-        try table.add(position, recordedTime, event, &output)
-        if follow && table.isSettled { try output.flush() }
-      case .mark(let name, let position):
-        try table.settle(&output)
-        try output.flush()
-        if name == "fell-behind" {
-          Output.message("ledgerctl: reading fell behind at position \(position); the daemon reads on from the log")
-        }
+      for try await line in lines { try printer.add(line) }
+    } else {
+      for try await line in try await global.client.events(query) { try printer.add(line) }
+    }
+    try printer.end()
+  }
+}
+
+/// Prints lines of events as they are or as a table.
+struct EventPrinter {
+  private let isJSON: Bool
+  private let flushesEach: Bool
+  private var output = Output()
+  private var table = EventTable()
+
+  /// - Parameter flushesEach: Shows each line at once.
+  init(isJSON: Bool, flushesEach: Bool) {
+    self.isJSON = isJSON
+    self.flushesEach = flushesEach
+  }
+
+  mutating func add(_ line: [UInt8]) throws {
+    if isJSON {
+      try output.body(line)
+      if flushesEach { try output.flush() }
+      return
+    }
+    switch try EventLine(parsing: line) {
+    case .event(let position, let recordedTime, let event):
+      try table.add(position, recordedTime, event, &output)
+      if flushesEach && table.isSettled { try output.flush() }
+    case .mark(let name, let position):
+      try table.settle(&output)
+      try output.flush()
+      if name == "fell-behind" {
+        Output.message("ledgerctl: reading fell behind at position \(position); the daemon reads on from the log")
       }
     }
+  }
+
+  mutating func end() throws {
     try table.settle(&output)
     try output.flush()
   }

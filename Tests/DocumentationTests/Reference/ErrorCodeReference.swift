@@ -103,6 +103,10 @@ struct ErrorCodeReference {
       "(`source`, `id`) is in the log with other content",
       "never retry: give the other event an id of its own; often an id or time was made when sending"
     ),
+    "subscription-exists": (
+      "there is a subscription of that name with another filter",
+      "take another name, or delete the old one first"
+    ),
     "gone": (
       "it was there once",
       "the answer names what came after it"
