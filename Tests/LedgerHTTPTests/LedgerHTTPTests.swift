@@ -86,7 +86,7 @@ import Testing
     #expect(found.carriesRetryAfter == [429, 503].contains(status))
   }
 
-  @Test func `the table of codes is complete`() { #expect(ErrorCode.allCases.count == 23) }
+  @Test func `the table of codes is complete`() { #expect(ErrorCode.allCases.count == 24) }
 
   @Test(arguments: [
     ("application/json", "application/json"), ("Application/CloudEvents+JSON; charset=UTF-8", "application/cloudevents+json"),

@@ -15,8 +15,9 @@ struct SubscriptionsCommand: AsyncParsableCommand {
         ledgerctl subscriptions create mailer --type order.placed --start head
         ledgerctl subscriptions list
         ledgerctl subscriptions consume mailer --acknowledge
+        ledgerctl subscriptions acknowledge mailer 17 18
         ledgerctl subscriptions parked mailer
-        ledgerctl subscriptions retry mailer 17
+        ledgerctl subscriptions retry mailer --all
         ledgerctl subscriptions skip mailer --all
         ledgerctl subscriptions delete mailer
       """,
