@@ -124,7 +124,8 @@ private struct Restarted {
     for number in 8_000..<8_050 { _ = try await daemon.client.append([event(number, 4_000)]) }
     #expect(ContinuousClock.now - start < .seconds(5))
     let log = try JSONValue(parsing: try await daemon.body("/v1/log"))
-    #expect(log["readers"]?.integer ?? 99 <= 4)
+    // LMDB keeps the slots of threads that have read at the same time, ours and the folds': none for each of the hundred.
+    #expect(log["readers"]?.integer ?? 99 <= 16)
     let metrics = String(decoding: try await daemon.body("/metrics"), as: UTF8.self)
     #expect(metrics.contains("ledger_log_oldest_reader_transactions 0\n"))
     let grown = try daemon.memory("VmRSS") - before
