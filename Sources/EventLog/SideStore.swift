@@ -1,4 +1,4 @@
-// An LMDB environment beside the segments, under `log/`: applied schemas, quarantine. It is made with its first row.
+// An LMDB environment beside the segments, under `log/`: applied schemas, quarantine, subscriptions. It is made with its first row.
 //
 //   log/<name>/
 //     meta    "format" → 1; "confirmed" → 1 when a failed commit was last found to have succeeded

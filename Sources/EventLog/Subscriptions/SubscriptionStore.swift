@@ -1,7 +1,7 @@
 // How subscriptions lie on the disk.
 //
 //   log/subscriptions/          made with the first subscription
-//     meta           "format" → 1, "next" → the next subscription's number
+//     meta           as in every side store (SideStore.swift), and "next" → the next subscription's number
 //     subscriptions  name → format u8 = 1, number u64, created i64, start u64, in-flight count u32, acknowledge-within and
 //                    redeliver-after i64 (ns), failure count u32, filter
 //     checkpoints    number (u64) → position: everything up to there is settled, but for rows that say otherwise
@@ -133,36 +133,28 @@ struct StoredSubscription: Sendable {
 }
 
 struct SubscriptionStore: Sendable {
-  private let environment: Environment
-  private let meta: Database<String, [UInt8]>
+  private let side: SideStore
   private let subscriptions: Database<String, [UInt8]>
   private let checkpoints: Database<UInt64, UInt64>
   private let rows: Database<[UInt8], [UInt8]>
-  private static let format: [UInt8] = [1]
+
+  private var environment: Environment { side.environment }
+  private var meta: Database<String, [UInt8]> { side.own }
 
   /// Opens the directory, and makes it if it is not there.
   init(path: String) throws(SubscriptionError) {
-    do throws(FileError) {
-      try Files.createDirectory(path)
+    do throws(LogError) {
+      side = try SideStore.openOrMake(path: path)
+      subscriptions = try side.table("subscriptions", String.self, [UInt8].self)
+      checkpoints = try side.table("checkpoints", UInt64.self, UInt64.self)
+      rows = try side.table("rows", [UInt8].self, [UInt8].self)
     } catch {
-      throw .files(error.description, isDiskFull: error.isDiskFull)
-    }
-    let stored: [UInt8]
-    do throws(LMDBError) {
-      environment = try Environment(path: path, options: .init(mapByteCount: 16 << 20))
-      meta = try environment.database("meta", String.self, [UInt8].self)
-      subscriptions = try environment.database("subscriptions", String.self, [UInt8].self)
-      checkpoints = try environment.database("checkpoints", UInt64.self, UInt64.self)
-      rows = try environment.database("rows", [UInt8].self, [UInt8].self)
-      stored = try environment.write { [meta] (transaction) throws(LMDBError) in
-        if let stored = try transaction.get(meta, "format") { return stored }
-        try transaction.put(meta, "format", Self.format)
-        return Self.format
+      switch error {
+      case .environment(let error): throw .environment(error)
+      case .files(let error): throw .files(error.description, isDiskFull: error.isDiskFull)
+      default: throw .foreignFormat(path)
       }
-    } catch {
-      throw .environment(error)
     }
-    guard stored == Self.format else { throw .foreignFormat(path) }
   }
 
   private static func key(_ number: UInt64, _ position: Position) -> [UInt8] {
