@@ -314,8 +314,9 @@ public final class EventLog: Sendable {
   public var id: LogID { store.id }
   /// The last durable position; 0 in a new log.
   public var head: Position { store.head }
-  /// The head now and whenever it moves, for followers. A slow follower sees the newest only.
-  public func heads() -> AsyncStream<Position> { store.heads() }
+  /// Tells of the head: as it is, before this returns, and whenever it has moved, on the appender's thread. What is told returns soon
+  /// and asks nothing of the log, for every append waits for it.
+  public func observeHead(_ body: @escaping @Sendable (Position) -> Void) -> HeadObservation { store.observeHead(body) }
 
   /// Blocks the thread until the head is beyond `position`, the time is up, or ``wakeWaiters()`` was called.
   ///

@@ -21,7 +21,7 @@ final class LogStore: Sendable {
   private let segments: Mutex<[Segment]>
   private let current: Atomic<UInt64>
   private let state: Monitor<HeadState>
-  private let subscribers = Mutex<(next: Int, continuations: [Int: AsyncStream<Position>.Continuation])>((0, [:]))
+  private let observers = Mutex<(next: Int, bodies: [Int: @Sendable (Position) -> Void])>((0, [:]))
 
   init(id: LogID, keys: LogKeys, path: String, segmentPositionCount: UInt64, segments: [Segment], head: Position) {
     self.id = id
@@ -38,8 +38,8 @@ final class LogStore: Sendable {
   func publish(head: Position) {
     current.store(head, ordering: .releasing)
     state.signal { $0.head = head }
-    subscribers.withLock { subscribers in
-      for continuation in subscribers.continuations.values { continuation.yield(head) }
+    observers.withLock { observers in
+      for body in observers.bodies.values { body(head) }
     }
   }
 
@@ -53,28 +53,19 @@ final class LogStore: Sendable {
 
   func wakeWaiters() { state.signal { $0.wakeCount += 1 } }
 
-  /// The head now and whenever it moves; a slow consumer sees the newest only.
-  func heads() -> AsyncStream<Position> {
-    let (stream, continuation) = AsyncStream<Position>.makeStream(bufferingPolicy: .bufferingNewest(1))
-    let number = subscribers.withLock { subscribers in
-      subscribers.next += 1
-      subscribers.continuations[subscribers.next] = continuation
-      return subscribers.next
+  func observeHead(_ body: @escaping @Sendable (Position) -> Void) -> HeadObservation {
+    let number = observers.withLock { observers in
+      observers.next += 1
+      observers.bodies[observers.next] = body
+      body(head)
+      return observers.next
     }
-    continuation.onTermination = { [weak self] _ in
-      _ = self?.subscribers.withLock { $0.continuations.removeValue(forKey: number) }
-    }
-    continuation.yield(head)
-    return stream
+    return HeadObservation { [weak self] in _ = self?.observers.withLock { $0.bodies.removeValue(forKey: number) } }
   }
 
-  /// Ends followers and lets go of the segments; whoever still reads one keeps it open until he is done.
+  /// Ends observing and lets go of the segments; whoever still reads one keeps it open until he is done.
   func close() {
-    let all = subscribers.withLock { subscribers in
-      defer { subscribers.continuations = [:] }
-      return Array(subscribers.continuations.values)
-    }
-    for continuation in all { continuation.finish() }
+    observers.withLock { $0.bodies = [:] }
     segments.withLock { $0 = [] }
     wakeWaiters()
   }
@@ -153,4 +144,16 @@ final class LogStore: Sendable {
     }
     return LogMark(logID: id, position: position, chain: chain)
   }
+}
+
+/// Somebody who is told of the head, until this is let go of or ended.
+public final class HeadObservation: Sendable {
+  private let remove: @Sendable () -> Void
+
+  fileprivate init(_ remove: @escaping @Sendable () -> Void) { self.remove = remove }
+
+  deinit { remove() }
+
+  /// Ends it: once this has returned, nothing is told any more. Not to be called while being told.
+  public func end() { remove() }
 }

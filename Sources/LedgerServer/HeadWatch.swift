@@ -1,5 +1,5 @@
-// Wakes followers when the head moves. The appender tells one listener, whoever follows waits here: a thousand followers cost
-// a thousand entries in a table, no thread, no task and no timer each.
+// Wakes followers when the head moves. The appender tells this object, whoever follows waits here: a thousand followers cost
+// a thousand entries in a table, no thread, no task and no timer each, and where nobody follows an append costs a look.
 //
 // Invariants:
 // - Who waits is woken once: by a head beyond its position, when its time is up (a quarter of a second late at most), when its
@@ -53,22 +53,18 @@ final class HeadWatch: Sendable {
   ///
   /// - Parameter onShutdown: Called when it begins to.
   func run(_ log: EventLog, onShutdown: @escaping @Sendable () -> Void) async {
+    let observation = log.observeHead { [self] head in move(to: head) }
     await withGracefulShutdownHandler {
-      await withDiscardingTaskGroup { group in
-        group.addTask(name: "followers' clock") { [self] in await tick() }
-        for await head in log.heads() {
-          move(to: head)
-          if isOver { break }
-        }
-        end()
-        group.cancelAll()
-      }
+      await tick()
+      end()
     } onGracefulShutdown: { [self] in
       end()
       onShutdown()
     }
+    observation.end()
   }
 
+  /// The followers' clock.
   private func tick() async {
     do {
       while !isOver {
@@ -80,12 +76,14 @@ final class HeadWatch: Sendable {
     }
   }
 
+  /// On the appender's thread: that many may have to be woken is not its business.
   private func move(to head: Position) {
     let due = state.withLock { state in
       state.head = max(state.head, head)
-      return state.take { $0.position < head }
+      return state.waiters.isEmpty ? [] : state.take { $0.position < head }
     }
-    for waiter in due { waiter.continuation.resume(returning: .headMoved) }
+    guard !due.isEmpty else { return }
+    Task(name: "waking followers") { for waiter in due { waiter.continuation.resume(returning: .headMoved) } }
   }
 
   private func wakeLate() {
