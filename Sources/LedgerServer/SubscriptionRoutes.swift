@@ -174,9 +174,10 @@ struct SubscriptionRoutes: Sendable {
     return Response(
       status: .ok, headers: [.contentType: MediaType.ndjson],
       body: ResponseBody { writer in
-        // Whoever waits here does not see the connection close.
+        // Whoever waits here does not see the connection close. It only stops waiting then: leaving a second time would take
+        // from the consumer what its next stream has brought already.
         channel.closeFuture.whenComplete { _ in
-          Task(name: "consumer left") { await leave(subscriptions, name, consumer) }
+          Task(name: "consumer's connection closed") { await subscriptions.stopWaiting(name, consumer: consumer) }
         }
         do {
           try await stream(name, consumer, channel, &writer)

@@ -4,6 +4,7 @@ import EventLog
 import Foundation
 import LedgerClient
 import LedgerServer
+import Synchronization
 import Testing
 
 private let json = "application/json"
@@ -146,6 +147,34 @@ extension RunningServer {
     var again: [String] = []
     while again.count < 2, ContinuousClock.now - start < .seconds(10) { again += try await server.fetch(name, "?wait=1&consumer=b") }
     #expect(again == ["\(p + 2)#2", "\(p + 3)#2"])
+  }
+
+  @Test(.timeLimit(.minutes(1))) func `a stream that ends takes nothing from the next one of its consumer`() async throws {
+    let server = try RunningServer.require()
+    let name = try await server.subscription()
+    let p = try await server.append([event(freshID(), ["subject": "\"only\""])]) - 1
+    let client = server.client
+    let isWaiting = Mutex(false)
+    /// What a stream brings until the heartbeat behind it.
+    @Sendable func deliveries() async throws -> [String] {
+      var found: [String] = []
+      for try await line in try await client.subscriptionLines(name, consumer: "a") {
+        let value = try JSONValue(parsing: line)
+        if value["event"] != nil { found.append("\(value["position"]?.integer ?? 0)#\(value["delivery"]?.integer ?? 0)") }
+        if !found.isEmpty, value["mark"]?.string == "heartbeat" { break }
+        if value["mark"]?.string == "caught-up" { isWaiting.withLock { $0 = true } }
+      }
+      return found
+    }
+        // The second stream is there before the first one ends with the event in hand.
+    let lines = try await client.subscriptionLines(name, consumer: "a")
+    var second: Task<[String], any Error>?
+    for try await line in lines where try JSONValue(parsing: line)["event"] != nil {
+      second = Task { try await deliveries() }
+      while !isWaiting.withLock({ $0 }) { try await Task.sleep(for: .milliseconds(5)) }
+      break
+    }
+    #expect(try await second?.value == ["\(p + 1)#2"])
   }
 
   @Test func `streams end when the server does`() async throws {

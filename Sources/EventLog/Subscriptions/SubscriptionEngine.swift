@@ -218,7 +218,11 @@ final class SubscriptionEngine {
   /// Calls back when what has changed so far is on the disk, or is not.
   func answerAfterCommit(_ reply: @escaping @Sendable (SubscriptionError?) -> Void) { answers.append(reply) }
 
-  private func commit(isLast: Bool) {
+  /// Writes what has changed, and answers whoever waits for that.
+  ///
+  /// - Returns: Why it is not on the disk; nil: it is.
+  @discardableResult
+  private func commit(isLast: Bool) -> SubscriptionError? {
     var failure: SubscriptionError?
     let isUrgent = isLast || subscriptions.values.contains { $0.isDirty }
     let changed = subscriptions.values.filter { subscription in
@@ -240,11 +244,12 @@ final class SubscriptionEngine {
     isLastCommitFailed = failure != nil
     for answer in answers { answer(failure) }
     answers.removeAll()
-    guard isLast else { return }
+    guard isLast else { return failure }
     for subscription in subscriptions.values {
       for waiter in subscription.waiters { waiter.reply(.failure(.closed)) }
       subscription.waiters = []
     }
+    return failure
   }
 
   // MARK: Calls
@@ -326,17 +331,25 @@ final class SubscriptionEngine {
     return found.window.settle(events, by: consumer, settlement, now: now, clock: clock(), settings: found.record.settings)
   }
 
-  func leave(_ name: SubscriptionName, _ consumer: SubscriptionName) throws(SubscriptionError) {
-    let found = try find(name)
+  func stopWaiting(_ name: SubscriptionName, _ consumer: SubscriptionName) {
+    guard let found = subscriptions[name] else { return }
     for waiter in found.waiters where waiter.consumer == consumer { waiter.reply(.success([])) }
     found.waiters.removeAll { $0.consumer == consumer }
+  }
+
+  func leave(_ name: SubscriptionName, _ consumer: SubscriptionName) throws(SubscriptionError) {
+    stopWaiting(name, consumer)
     _ = try settle(name, consumer, .through(.max), .fail(reason: "its consumer left"))
+  }
+
+  /// Before rows are read: they must be those of now, or an event that has been decided on would be decided on again.
+  private func writeOut() throws(SubscriptionError) {
+    if let failure = commit(isLast: false) { throw failure }
   }
 
   func parked(_ name: SubscriptionName, after position: Position, limit: Int) throws(SubscriptionError) -> [ParkedDelivery] {
     let record = try find(name).record
-    // What the last commit did not write is told all the same.
-    commit(isLast: false)
+    try writeOut()
     return try rows(record, after: position, limit: limit).map(\.parked)
   }
 
@@ -361,7 +374,7 @@ final class SubscriptionEngine {
 
   func retryParked(_ name: SubscriptionName, _ positions: [Position]?) throws(SubscriptionError) -> Int {
     let subscription = try find(name)
-    commit(isLast: false)
+    try writeOut()
     var count = 0
     for var parked in try parked(subscription.record, positions) where !subscription.window.isRevived(parked.position) {
       do throws(LogError) {
@@ -379,7 +392,7 @@ final class SubscriptionEngine {
 
   func skipParked(_ name: SubscriptionName, _ positions: [Position]?) throws(SubscriptionError) -> Int {
     let subscription = try find(name)
-    commit(isLast: false)
+    try writeOut()
     let all = try parked(subscription.record, positions)
     for parked in all {
       subscription.toRevive.removeAll { $0 == parked.position }

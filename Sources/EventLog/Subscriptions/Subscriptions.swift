@@ -39,7 +39,7 @@ public final class Subscriptions: Sendable {
 
   private let state = Monitor(State())
   private let thread: Mutex<NamedThread?>
-  private let heads: Task<Void, Never>
+  private let observation: HeadObservation
 
   init(path: String, store: LogStore, clock: @escaping @Sendable () -> Timestamp) throws(SubscriptionError) {
     var disk: SubscriptionStore?
@@ -54,14 +54,13 @@ public final class Subscriptions: Sendable {
       NamedThread(name: "ledger-subscr") { [disk, stored] in
         SubscriptionEngine(path: path, disk: disk, stored: stored, log: store, clock: clock).run(state)
       })
-    heads = Task(name: "subscriptions' head") {
-      for await head in store.heads() {
-        let hasWaiters = state.withLock { state in
-          state.head = head
-          return state.hasWaiters
-        }
-        if hasWaiters { state.signal { _ in } }
+    observation = store.observeHead { head in
+      let hasWaiters = state.withLock { state in
+        state.head = head
+        return state.hasWaiters
       }
+      // An append wakes nobody who does not wait.
+      if hasWaiters { state.signal { _ in } }
     }
   }
 
@@ -76,7 +75,7 @@ public final class Subscriptions: Sendable {
       return thread
     }
     thread?.join()
-    heads.cancel()
+    observation.end()
   }
 
   /// Ends waiting, for a shutdown: whoever waits for events gets none, now and from now on.
@@ -182,6 +181,15 @@ public final class Subscriptions: Sendable {
     _ name: SubscriptionName, consumer: SubscriptionName, _ events: SettledEvents, _ settlement: Settlement
   ) async throws(SubscriptionError) -> SettlementResult {
     try await change { engine throws(SubscriptionError) in try engine.settle(name, consumer, events, settlement) }
+  }
+
+  /// Answers a consumer's calls that wait for events, with none.
+  public func stopWaiting(_ name: SubscriptionName, consumer: SubscriptionName) async {
+    do throws(SubscriptionError) {
+      try await ask { engine throws(SubscriptionError) in engine.stopWaiting(name, consumer) }
+    } catch {
+      // It is closed, which has answered everybody, or has too much to do: then waiting ends with its time.
+    }
   }
 
   /// A consumer has gone. What it had in hand has failed, in each stream the first of it, and comes again.
