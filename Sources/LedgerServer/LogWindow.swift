@@ -20,6 +20,14 @@ struct ReadPlace: Sendable {
   let filter: EventFilter
   /// How many events may still come.
   var remaining: UInt64
+  /// Bytes at which the next chunk ends.
+  fileprivate(set) var byteCountMax = LogWindow.byteCountMin
+
+  init(position: Position, filter: EventFilter, remaining: UInt64) {
+    self.position = position
+    self.filter = filter
+    self.remaining = remaining
+  }
 }
 
 /// A piece of an answer.
@@ -61,8 +69,10 @@ struct LogWindow: Sendable {
   }
 
   /// A chunk ends at this many bytes, or after looking at this many events. A slow client holds two: one that the socket has
-  /// not taken yet, and one behind it.
-  static let byteCountMax = 64 << 10
+  /// not taken yet, and one behind it. Chunks begin small and double while the client takes them: large ones are a third
+  /// faster, and who reads nothing holds small ones.
+  static let byteCountMin = 64 << 10
+  static let byteCountMax = 256 << 10
   static let eventCountMax = 4_096
 
   /// Reads the next chunk, on a thread that may wait for the disk.
@@ -84,7 +94,7 @@ struct LogWindow: Sendable {
     try await threads.runIfActive {
       var out: [UInt8] = []
       var count = 0
-      for delivery in deliveries where out.count < Self.byteCountMax {
+      for delivery in deliveries where out.count < Self.byteCountMin {
         try shelf.withReader(of: log, at: delivery.position) { (lent) throws(LogError) in
           lent.reader.seek(after: delivery.position - 1)
           _ = try lent.reader.read(maxCount: 1, through: delivery.position) { position, envelope, bytes in
@@ -114,10 +124,11 @@ struct LogWindow: Sendable {
       }
       EventLine.write(position, envelope, bytes, to: &chunk.bytes)
       chunk.place.remaining -= 1
-      return chunk.place.remaining > 0 && chunk.bytes.count < byteCountMax
+      return chunk.place.remaining > 0 && chunk.bytes.count < place.byteCountMax
     }
     if let failure { throw failure }
     chunk.place.position = lent.reader.position
+    chunk.place.byteCountMax = min(2 * place.byteCountMax, byteCountMax)
     return chunk
   }
 }
