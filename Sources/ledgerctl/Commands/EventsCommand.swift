@@ -27,6 +27,36 @@ struct EventsCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Read at most so many events.", valueName: "count"))
   var limit: Int?
 
+  @OptionGroup var filter: FilterOptions
+
+  @Flag(help: "Stay, and show events as they are appended.")
+  var follow = false
+
+  var query: EventQuery {
+    EventQuery(after: after, until: until, limit: limit, filters: filter.filters, follow: follow)
+  }
+
+  func validate() throws {
+    if let after, after < 0 { throw ValidationError("--after is a position of 0 or more") }
+    if let limit, limit < 1 { throw ValidationError("--limit is a count of 1 or more") }
+  }
+
+  func run() async throws {
+    var printer = EventPrinter(isJSON: global.json, flushesEach: follow)
+    if follow {
+      let lines = try global.client.follow(query) { cut in
+        Output.message("ledgerctl: the stream broke off (\(cut)); it is taken up again where it was")
+      }
+      for try await line in lines { try printer.add(line) }
+    } else {
+      for try await line in try await global.client.events(query) { try printer.add(line) }
+    }
+    try printer.end()
+  }
+}
+
+/// Which events are wanted.
+struct FilterOptions: ParsableArguments {
   @Option(help: "Only these types.")
   var type: [String] = []
 
@@ -51,36 +81,13 @@ struct EventsCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Only what occurred before this time.", valueName: "time"))
   var before: String?
 
-  @Flag(help: "Stay, and show events as they are appended.")
-  var follow = false
-
-  var query: EventQuery {
-    var filters: [(name: String, value: String)] = []
-    for (name, values) in [
+  /// Names and values, as the daemon takes them.
+  var filters: [(name: String, value: String)] {
+    let lists = [
       ("type", type), ("source", source), ("subject", subject), ("stream", stream), ("channel", channel), ("campaign", campaign),
       ("since", since.map { [$0] } ?? []), ("before", before.map { [$0] } ?? []),
-    ] {
-      for value in values { filters.append((name: name, value: value)) }
-    }
-    return EventQuery(after: after, until: until, limit: limit, filters: filters, follow: follow)
-  }
-
-  func validate() throws {
-    if let after, after < 0 { throw ValidationError("--after is a position of 0 or more") }
-    if let limit, limit < 1 { throw ValidationError("--limit is a count of 1 or more") }
-  }
-
-  func run() async throws {
-    var printer = EventPrinter(isJSON: global.json, flushesEach: follow)
-    if follow {
-      let lines = try global.client.follow(query) { cut in
-        Output.message("ledgerctl: the stream broke off (\(cut)); it is taken up again where it was")
-      }
-      for try await line in lines { try printer.add(line) }
-    } else {
-      for try await line in try await global.client.events(query) { try printer.add(line) }
-    }
-    try printer.end()
+    ]
+    return lists.flatMap { name, values in values.map { (name: name, value: $0) } }
   }
 }
 

@@ -68,29 +68,7 @@ struct SubscriptionsCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Where it begins: beginning, head, or the position to begin behind.", valueName: "place"))
     var start: String?
 
-    @Option(help: "Only these types.")
-    var type: [String] = []
-
-    @Option(help: "Only these sources.")
-    var source: [String] = []
-
-    @Option(help: "Only these subjects.")
-    var subject: [String] = []
-
-    @Option(help: "Only these streams.")
-    var stream: [String] = []
-
-    @Option(help: "Only these channels.")
-    var channel: [String] = []
-
-    @Option(help: "Only these campaigns.")
-    var campaign: [String] = []
-
-    @Option(help: ArgumentHelp("Only what occurred at this time or later.", valueName: "time"))
-    var since: String?
-
-    @Option(help: ArgumentHelp("Only what occurred before this time.", valueName: "time"))
-    var before: String?
+    @OptionGroup var filter: FilterOptions
 
     @Option(help: ArgumentHelp("Events that one consumer may have in hand. (default: 100)", valueName: "count"))
     var maxInFlight: Int?
@@ -107,12 +85,7 @@ struct SubscriptionsCommand: AsyncParsableCommand {
     func run() async throws {
       var options = SubscriptionOptions()
       options.start = start
-      for (name, values) in [
-        ("type", type), ("source", source), ("subject", subject), ("stream", stream), ("channel", channel), ("campaign", campaign),
-        ("since", since.map { [$0] } ?? []), ("before", before.map { [$0] } ?? []),
-      ] {
-        for value in values { options.filters.append((name: name, value: value)) }
-      }
+      options.filters = filter.filters
       options.maxInFlight = maxInFlight
       options.acknowledgeWithinSeconds = acknowledgeWithin
       options.redeliverAfterSeconds = redeliverAfter
