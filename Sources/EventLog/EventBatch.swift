@@ -93,12 +93,10 @@ public struct EventBatch: Sendable {
   /// Checks one event and adds it.
   ///
   /// It is kept as it was sent, but for line breaks and tabs between tokens, which become spaces: one event is one line.
-  ///
-  /// - Parameters:
-  ///   - event: The event's node in `json`.
   /// An event that breaks the schema of its type is added, too: if it is in the log, from before the schema, it is a
   /// duplicate. If it is not, the log refuses the batch; see ``schemaBreaches``.
   ///
+  /// - Parameter event: The event's node in `json`.
   /// - Returns: Its attributes, valid as long as the reader's text.
   /// - Throws: ``EventError``; the batch is then as it was.
   @discardableResult
