@@ -20,8 +20,8 @@ struct ReadPlace: Sendable {
   let filter: EventFilter
   /// How many events may still come.
   var remaining: UInt64
-  /// Bytes at which the next chunk ends.
-  fileprivate(set) var byteCountMax = LogWindow.byteCountMin
+  /// Bytes that have been read for it.
+  fileprivate(set) var byteCount = 0
 
   init(position: Position, filter: EventFilter, remaining: UInt64) {
     self.position = position
@@ -69,8 +69,8 @@ struct LogWindow: Sendable {
   }
 
   /// A chunk ends at this many bytes, or after looking at this many events. A slow client holds two: one that the socket has
-  /// not taken yet, and one behind it. Chunks begin small and double while the client takes them: large ones are a third
-  /// faster, and who reads nothing holds small ones.
+  /// not taken yet, and one behind it. Chunks begin small and grow to an eighth of what the client has taken: large ones are
+  /// a third faster, and who reads nothing, of which a socket's buffer takes a few, holds small ones.
   static let byteCountMin = 64 << 10
   static let byteCountMax = 256 << 10
   static let eventCountMax = 4_096
@@ -110,6 +110,7 @@ struct LogWindow: Sendable {
 
   private static func read(_ lent: LentReader, _ place: ReadPlace, through last: Position) throws(LogError) -> ReadChunk {
     var chunk = ReadChunk(place: place)
+    let chunkByteCount = min(max(byteCountMin, place.byteCount / 8), byteCountMax)
     var failure: LogError?
     lent.reader.seek(after: place.position)
     _ = try lent.reader.read(maxCount: eventCountMax, through: last) { position, envelope, bytes in
@@ -124,11 +125,11 @@ struct LogWindow: Sendable {
       }
       EventLine.write(position, envelope, bytes, to: &chunk.bytes)
       chunk.place.remaining -= 1
-      return chunk.place.remaining > 0 && chunk.bytes.count < place.byteCountMax
+      return chunk.place.remaining > 0 && chunk.bytes.count < chunkByteCount
     }
     if let failure { throw failure }
     chunk.place.position = lent.reader.position
-    chunk.place.byteCountMax = min(2 * place.byteCountMax, byteCountMax)
+    chunk.place.byteCount += chunk.bytes.count
     return chunk
   }
 }

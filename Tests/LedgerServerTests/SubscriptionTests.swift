@@ -166,7 +166,7 @@ extension RunningServer {
       }
       return found
     }
-        // The second stream is there before the first one ends with the event in hand.
+    // The second stream is there before the first one ends with the event in hand.
     let lines = try await client.subscriptionLines(name, consumer: "a")
     var second: Task<[String], any Error>?
     for try await line in lines where try JSONValue(parsing: line)["event"] != nil {
